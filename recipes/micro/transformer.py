@@ -1,0 +1,270 @@
+"""Pretrain the transformer of the embedded backbone: 19 M parameters in FLUX.1-Fill's layout.
+
+    torchrun --nproc-per-node 2 -m recipes.micro.transformer --hours 2      # again to go on; a kill loses 5 minutes
+
+Corpus: two-panel canvases of one scene (recipes/world/canvases.py) with random masks, and single panels with
+holes. Loss: eq. 3 of arXiv 2502.11158 on every token, known ones weighted 0.1.
+
+Two things make it learn to copy within minutes instead of hours (docs/log.md has the trial):
+heads that start out looking at a fixed place (the same place of the other panel, or a neighbour), written as
+query and key biases under the rotary embedding; and Muon for the matrices of the blocks.
+"""
+
+import argparse
+import copy
+import json
+import math
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.distributed as dist
+from diffusers import FluxTransformer2DModel
+from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
+
+from anyrefill.backbone import kernels
+from anyrefill.backbone.latents import image_ids, pack, pack_mask
+from recipes.micro.pca import Codec
+from recipes.micro.run import Ema, join, take_gradients, load_state, save_state
+from recipes.world.canvases import Diptych, diptych, single
+from recipes.world.fetch import WORLD
+
+HOME = WORLD.parent / "micro"
+BANKS = WORLD.parent / "banks"
+HEADS, HEAD, AXES = 5, 64, (16, 24, 24)
+
+
+def make_transformer() -> FluxTransformer2DModel:
+    """Return the untrained transformer."""
+    return FluxTransformer2DModel(
+        patch_size=1,
+        in_channels=384,
+        out_channels=64,
+        num_layers=2,
+        num_single_layers=6,
+        attention_head_dim=HEAD,
+        num_attention_heads=HEADS,
+        joint_attention_dim=256,
+        pooled_projection_dim=256,
+        guidance_embeds=True,
+        axes_dims_rope=AXES,
+    )
+
+
+def place_bias(row: float, column: float, sharpness: float = 8.0) -> tuple[Tensor, Tensor]:
+    """Return query and key biases (64,) of a head that looks `row`, `column` tokens away.
+
+    Under the rotary embedding a pair of dimensions of frequency f contributes cos(f (distance - offset)) when the
+    query's bias is the key's, turned by f * offset. The three highest frequencies of both axes are used.
+    """
+    query, key = torch.zeros(HEAD), torch.zeros(HEAD)
+    start = AXES[0]
+    for offset, width in ((row, AXES[1]), (column, AXES[2])):
+        for index, amplitude in enumerate((1.0, 1.0, 0.8)):
+            angle = offset * 10000 ** (-2 * index / width)
+            at = start + 2 * index
+            key[at] = amplitude * sharpness
+            query[at] = amplitude * sharpness * math.cos(angle)
+            query[at + 1] = amplitude * sharpness * math.sin(angle)
+        start += width
+    return query, key
+
+
+NEIGHBOURS = ((0, 0), (0, -1), (-1, 0), (0, 1), (1, 0), (0, 0), (-1, -1), (1, 1))
+
+
+@torch.no_grad()
+def start(model: FluxTransformer2DModel, looking: bool = True) -> None:
+    """Initialise: small weights, gates open, output zero, and heads that look somewhere (if `looking`)."""
+    depth = len(model.transformer_blocks) + len(model.single_transformer_blocks)
+    for name, weight in model.named_parameters():
+        if weight.ndim == 2:
+            into = name.endswith(("to_out.0.weight", "to_add_out.weight", "net.2.weight", "proj_out.weight"))
+            nn.init.normal_(weight, std=weight.shape[1] ** -0.5 * ((2 * depth) ** -0.5 if into else 1.0))
+        elif name.endswith("bias"):
+            nn.init.zeros_(weight)
+    width = HEADS * HEAD
+    blocks = [*model.transformer_blocks, *model.single_transformer_blocks]
+    for index, block in enumerate(blocks):
+        norms = [block.norm1, block.norm1_context] if hasattr(block, "norm1") else [block.norm]
+        for norm in norms:
+            norm.linear.weight.mul_(0.1)
+            for gate in range(2, norm.linear.bias.numel() // width, 3):
+                norm.linear.bias[gate * width : (gate + 1) * width] = 1
+        if not looking:
+            continue
+        places = [(0, -8), (0, 8) if index % 4 == 3 else (0, -8), NEIGHBOURS[index % 8]]
+        for head, (row, column) in enumerate(places):
+            rows = slice(head * HEAD, (head + 1) * HEAD)
+            query, key = place_bias(row, column)
+            block.attn.to_q.bias[rows], block.attn.to_k.bias[rows] = query, key
+        used = [AXES[0] + i for i in range(6)] + [AXES[0] + AXES[1] + i for i in range(6)]
+        for norm in (block.attn.norm_q, block.attn.norm_k):
+            norm.weight[used] = 1.3
+    model.proj_out.weight.zero_()
+
+
+class Words:
+    """The frozen text encoders; encodes captions in batches."""
+
+    def __init__(self, folder: Path) -> None:
+        """Load both encoders and tokenizers."""
+        self.t5 = T5EncoderModel.from_pretrained(folder / "text_encoder_2").eval()
+        self.clip = CLIPTextModel.from_pretrained(folder / "text_encoder").eval()
+        self.t5_words = T5TokenizerFast.from_pretrained(folder / "tokenizer_2")
+        self.clip_words = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+
+    @torch.no_grad()
+    def __call__(self, captions: list[str]) -> tuple[Tensor, Tensor]:
+        """Return token features (B, 24, 256) and pooled ones (B, 256)."""
+        pad = {"padding": "max_length", "truncation": True, "max_length": 24, "return_tensors": "pt"}
+        tokens = self.t5(self.t5_words(captions, **pad).input_ids).last_hidden_state
+        return tokens, self.clip(self.clip_words(captions, **pad).input_ids).pooler_output
+
+
+class Corpus:
+    """Draws canvases; the same generator gives the same ones."""
+
+    def __init__(self, split: str, codec: Codec, words: Words) -> None:
+        """Open a bank of scenes."""
+        self.pixels = np.load(BANKS / split / "pixels.npy", mmap_mode="r")
+        self.captions = json.loads((BANKS / split / "captions.json").read_text())
+        self.codec, self.words = codec, words
+
+    def encode(self, canvases: list[Diptych], captions: list[str]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return packed latents, packed condition, token features, pooled features."""
+        x = torch.from_numpy(np.stack([c.pixels for c in canvases])).permute(0, 3, 1, 2).float() / 127.5 - 1
+        mask = torch.from_numpy(np.stack([c.mask for c in canvases]))[:, None].float()
+        fill = torch.cat([pack(self.codec.encode(x * (1 - mask))), pack_mask(mask)], dim=-1)
+        return pack(self.codec.encode(x)), fill, *self.words(captions)
+
+    def draw(self, count: int, one_panel: bool, random: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return a batch; one caption in ten is dropped."""
+        make = single if one_panel else diptych
+        rows = random.integers(len(self.pixels), size=count)
+        canvases = [make(self.pixels[i], self.captions[i], random) for i in rows]
+        return self.encode(canvases, ["" if random.random() < 0.1 else c.caption for c in canvases])
+
+
+def loss_of(model: FluxTransformer2DModel, batch: tuple[Tensor, ...], rope: kernels.Rope) -> Tensor:
+    """Return the weighted flow-matching loss of a batch, sigma logit-normal and shifted by 1.6."""
+    clean, fill, tokens, pooled = batch
+    sigma = torch.sigmoid(torch.randn(len(clean)))
+    sigma = 1.6 * sigma / (1 + 0.6 * sigma)
+    noise = torch.randn_like(clean)
+    noisy = torch.lerp(clean, noise, sigma[:, None, None])
+    guess = kernels.forward(model, torch.cat([noisy, fill], dim=-1), tokens, pooled, sigma, torch.ones(len(clean)), rope)
+    weight = 0.1 + fill[..., 64:].mean(-1, keepdim=True)
+    return ((guess.float() - (noise - clean)).pow(2) * weight).mean() / weight.mean()
+
+
+class ShardedMuon:
+    """Muon for the blocks' matrices, each process orthogonalising its share, and AdamW for the rest."""
+
+    def __init__(self, model: nn.Module, lr: float, rank: int, processes: int, muon: bool = True) -> None:
+        """Sort the parameters."""
+        named = list(model.named_parameters())
+        matrix = [muon and p.ndim == 2 and "transformer_blocks" in n and "norm" not in n for n, p in named]
+        self.matrices = sorted((p for (_, p), is_m in zip(named, matrix, strict=True) if is_m), key=lambda p: -p.numel())
+        rest = [p for (_, p), is_m in zip(named, matrix, strict=True) if not is_m]
+        self.lr, self.rank, self.processes = lr, rank, processes
+        self.adam = torch.optim.AdamW(rest, lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+        mine = self.matrices[rank::processes]
+        self.muon = torch.optim.Muon(mine, lr, momentum=0.95, weight_decay=0.01, ns_steps=4, adjust_lr_fn="match_rms_adamw") if mine else None
+
+    def step(self, factor: float) -> None:
+        """Update all parameters; everyone ends with the same ones."""
+        for group in (*self.adam.param_groups, *(self.muon.param_groups if self.muon else ())):
+            group["lr"] = self.lr * factor
+        self.adam.step()
+        if self.muon:
+            self.muon.step()
+        if self.processes > 1 and self.matrices:
+            for owner in range(self.processes):
+                theirs = self.matrices[owner :: self.processes]
+                flat = torch.cat([p.data.reshape(-1) for p in theirs])
+                dist.broadcast(flat, owner)
+                torch._foreach_copy_([p.data for p in theirs], [v.view_as(p) for v, p in zip(flat.split([p.numel() for p in theirs]), theirs, strict=True)])
+
+    def state_dict(self) -> dict:
+        """Return this process's share of the state."""
+        return {"adam": self.adam.state_dict(), "muon": self.muon.state_dict() if self.muon else None}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Take up this process's share."""
+        self.adam.load_state_dict(state["adam"])
+        if self.muon:
+            self.muon.load_state_dict(state["muon"])
+
+
+def main() -> None:
+    """Train until the time is over; resume where a state lies."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--hours", type=float, default=2.0)
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--optimizer", choices=["muon", "adam"], default="muon")
+    parser.add_argument("--plain-start", action="store_true")
+    parser.add_argument("--out", type=Path, default=HOME / "transformer")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    rank, processes = join()
+    torch.manual_seed(0)
+    model = make_transformer()
+    start(model, looking=not args.plain_start)
+    optimizer = ShardedMuon(model, args.lr, rank, processes, args.optimizer == "muon")
+    ema = Ema(model, 0.999) if rank == 0 else None
+    mine = args.out / f"rank{rank}"
+    first = load_state(mine, model, optimizer)
+    if ema and first:
+        ema.shadow, ema.count = torch.load(args.out / "ema.pt"), first
+    worker = copy.deepcopy(model).bfloat16()  # forward and backward in bfloat16, the weights themselves in float32
+    kernels.make_fast(worker)
+    ropes = [kernels.rope_of(worker, 24, image_ids(128, width), torch.bfloat16) for width in (128, 256)]
+    codec = Codec(**torch.load(HOME / "autoencoder" / "codec.pt"))
+    corpus = Corpus("train", codec, Words(HOME / "text"))
+    count = args.batch // processes
+    began = saved = time.time()
+    running, step = 0.0, first
+    if rank == 0:
+        print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, from step {first}", flush=True)
+    while True:
+        random = np.random.default_rng([11, step, rank])
+        torch.manual_seed(step * 64 + rank)
+        one = step % 8 == 7
+        loss = loss_of(worker, corpus.draw(count * 2 if one else count, one, random), ropes[0 if one else 1])
+        worker.zero_grad()
+        loss.backward()
+        take_gradients(model, worker, processes)
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step(min(1.0, (step + 1) / 100))
+        torch._foreach_copy_([p.data for p in worker.parameters()], [p.data for p in model.parameters()])
+        step += 1
+        over = torch.tensor(float(time.time() - began > args.hours * 3600), dtype=torch.float32)
+        if processes > 1:
+            dist.broadcast(over, 0)
+        if ema:
+            ema.update(model)
+            running += (loss.item() - running) * max(0.01, 1 / (step - first))
+            if step % 50 == 0 or step - first == 5:
+                speed = (step - first) * args.batch * 9 / 8 / (time.time() - began)
+                print(f"{step} {time.time() - began:.0f}s loss {running:.4f} {speed:.1f} canvases/s", flush=True)
+        due = torch.tensor(float(time.time() - saved > 300))
+        if processes > 1:
+            dist.broadcast(due, 0)
+        if due or over:
+            save_state(mine, model, optimizer, step)
+            if ema:
+                torch.save(ema.shadow, args.out / "ema.tmp")
+                (args.out / "ema.tmp").replace(args.out / "ema.pt")
+            saved = time.time()
+        if over:
+            break
+
+
+if __name__ == "__main__":
+    main()

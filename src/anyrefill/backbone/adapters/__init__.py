@@ -1,0 +1,1 @@
+"""Adapters: the few parameters that turn one base into the painter of one task."""

@@ -1,0 +1,76 @@
+"""What an adapter file says about itself: written into the safetensors header, checked before any weight is read."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any, cast
+
+from anyrefill.errors import UserError
+
+__all__ = ["Passport"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Passport:
+    """Everything needed to use an adapter rightly, and to know where it came from.
+
+    Attributes:
+        task: name of the task it was trained for.
+        base: what the base was called in training, a path or a hub id.
+        fingerprint: of the base's weights; an adapter fits this base and no other.
+        rank: of the LoRA.
+        alpha: the LoRA adds alpha / rank * B A.
+        targets: suffixes of the layers it changes.
+        guidance_train: distilled guidance fed in training.
+        guidance_paint: the one to paint with.
+        height: of the training canvases, in pixels.
+        width: of the training canvases, both panels, in pixels.
+        mask_rule: what became of grey masks in training.
+        prompt: the task's prompt template.
+        max_sequence_length: T5 tokens in training.
+        steps: optimizer steps taken.
+        pairs: how many it was trained on.
+        manifest: sha256 of the list of pairs.
+        seed: of the training run.
+        versions: of anyrefill, torch, diffusers and peft.
+    """
+
+    task: str
+    base: str
+    fingerprint: str
+    rank: int
+    alpha: float
+    targets: tuple[str, ...]
+    guidance_train: float = 1.0
+    guidance_paint: float = 30.0
+    height: int = 512
+    width: int = 1024
+    mask_rule: str = "binary"
+    prompt: str = "{caption}"
+    max_sequence_length: int = 512
+    steps: int = 0
+    pairs: int = 0
+    manifest: str = ""
+    seed: int = 0
+    versions: tuple[str, ...] = ()
+
+    def to_json(self) -> str:
+        """Write it as one line of JSON."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Passport":
+        """Read it back.
+
+        Raises:
+            UserError: it is damaged, or of a version that this one cannot read.
+        """
+        try:
+            entries: dict[str, Any] = json.loads(text)
+            entries = {
+                key: tuple(cast(list[str], value)) if isinstance(value, list) else value
+                for key, value in entries.items()
+            }
+            return cls(**entries)
+        except (ValueError, TypeError, AttributeError) as error:
+            names = ", ".join(field.name for field in fields(cls))
+            raise UserError(f"its passport cannot be read ({error}); this version knows {names}") from error

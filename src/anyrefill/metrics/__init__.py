@@ -1,0 +1,51 @@
+"""Scores: pure functions of (painted, target) -> one number, pixels in [-1, 1] unless they say otherwise."""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from anyrefill.metrics.depth import abs_rel, align, delta1
+from anyrefill.metrics.lpips import Lpips, lpips_alex, lpips_vgg, weights_folder
+from anyrefill.metrics.pixels import (
+    colourfulness,
+    colourfulness_error,
+    luma,
+    luma_psnr,
+    psnr,
+    psnr_in,
+    ssim,
+    ssim_in,
+    ssim_legacy,
+)
+from anyrefill.metrics.shapes import canny, edge_f1, edge_scores, iou
+
+__all__ = [
+    "Lpips",
+    "Metric",
+    "RegionMetric",
+    "abs_rel",
+    "align",
+    "canny",
+    "colourfulness",
+    "colourfulness_error",
+    "delta1",
+    "edge_f1",
+    "edge_scores",
+    "iou",
+    "lpips_alex",
+    "lpips_vgg",
+    "luma",
+    "luma_psnr",
+    "psnr",
+    "psnr_in",
+    "ssim",
+    "ssim_in",
+    "ssim_legacy",
+    "weights_folder",
+]
+
+Metric = Callable[[Tensor, Tensor], float]
+"""(painted, target) -> score; its ``__name__`` heads the column of a table."""
+
+RegionMetric = Callable[[Tensor, Tensor, Tensor], float]
+"""(painted, target, mask) -> score of the pixels where the mask is 1."""

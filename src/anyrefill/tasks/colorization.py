@@ -1,0 +1,25 @@
+"""Colorization: the grey photograph on the left, the photograph in colour painted on the right."""
+
+from torch import Generator
+
+from anyrefill.metrics import colourfulness_error, luma, luma_psnr, psnr
+from anyrefill.pairs import Pair, Photo
+from anyrefill.tasks import Task
+
+__all__ = ["make", "task"]
+
+
+def make(photo: Photo, _generator: Generator) -> Pair:
+    """Pair the photograph's luma, in all three channels, with the photograph."""
+    return Pair(reference=luma(photo.pixels).repeat(3, 1, 1), target=photo.pixels, caption=photo.caption)
+
+
+task = Task(
+    name="colorization",
+    summary="grey photograph -> the photograph in colour",
+    prompt="the left photograph in natural colours {caption}",
+    make=make,
+    metrics=(psnr, luma_psnr, colourfulness_error),
+    pairs=10,
+    steps=20_000,
+)

@@ -1,0 +1,86 @@
+import pytest
+import torch
+from jaxtyping import TypeCheckError
+
+from anyrefill import Canvas
+from anyrefill.canvas import Side
+from panels import random_panel
+
+SIDES: tuple[Side, Side] = ("left", "right")
+
+
+def half_mask(height: int = 32, width: int = 48) -> torch.Tensor:
+    mask = torch.zeros(1, height, width)
+    mask[:, :16, 5:] = 1
+    return mask
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_panels_stand_where_they_should(side: Side) -> None:
+    reference, target, mask = random_panel(seed=1), random_panel(seed=2), half_mask()
+    canvas = Canvas.stitch(reference, target, mask, reference_on=side)
+    left, right = canvas.pixels.chunk(2, dim=-1)
+    assert torch.equal(left if side == "left" else right, reference)
+    assert torch.equal(canvas.panel(canvas.pixels), target)
+    assert torch.equal(canvas.panel(canvas.mask), mask)
+    assert canvas.mask.sum() == mask.sum()
+
+
+def test_panel_cuts_batches_and_latents_too() -> None:
+    canvas = Canvas.stitch(random_panel(), random_panel(), half_mask())
+    latents = torch.randn(2, 16, 4, 12)
+    assert torch.equal(canvas.panel(latents), latents[..., 6:])
+
+
+def test_size_is_that_of_both_panels() -> None:
+    canvas = Canvas.stitch(random_panel(512, 512), random_panel(512, 512), torch.ones(1, 512, 512))
+    assert (canvas.height, canvas.width, canvas.tokens) == (512, 1024, 2048)
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_masked_is_grey_in_the_hole_and_equal_elsewhere(side: Side) -> None:
+    canvas = Canvas.stitch(random_panel(seed=1), random_panel(seed=2), half_mask(), reference_on=side)
+    hole = canvas.mask.bool().expand(3, -1, -1)
+    assert (canvas.masked[hole] == 0).all()
+    assert torch.equal(canvas.masked[~hole], canvas.pixels[~hole])
+    assert torch.equal(canvas.masked, canvas.pixels * (1 - canvas.mask))
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_pasting_keeps_every_bit_outside_the_mask(side: Side) -> None:
+    target, mask = random_panel(seed=2) * 0.999, half_mask()
+    canvas = Canvas.stitch(random_panel(seed=1), target, mask, reference_on=side)
+    painted = torch.randn(canvas.pixels.shape)
+    panel, hole = canvas.paste(painted), mask.bool().expand(3, -1, -1)
+    assert torch.equal(panel[~hole], target[~hole])
+    assert torch.equal(panel[hole], canvas.panel(painted)[hole])
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("other", [float("nan"), float("inf"), -1.0, 1.0])
+def test_a_hidden_target_does_not_leak(side: Side, other: float) -> None:
+    """Neither value nor sign bit nor NaN of the hidden target reaches what sampling sees or returns."""
+    full, painted = torch.ones(1, 32, 48), torch.randn(3, 32, 96)
+    canvases = [
+        Canvas.stitch(random_panel(), target, full, reference_on=side)
+        for target in (random_panel(seed=3), torch.full((3, 32, 48), other))
+    ]
+    seen, changed = (canvas.masked.view(torch.int32) for canvas in canvases)
+    assert torch.equal(seen, changed)
+    assert torch.equal(*(canvas.paste(painted) for canvas in canvases))
+
+
+def test_an_empty_mask_returns_the_target() -> None:
+    target = random_panel(seed=2)
+    canvas = Canvas.stitch(random_panel(), target, torch.zeros(1, 32, 48))
+    assert torch.equal(canvas.paste(torch.randn(3, 32, 96)), target)
+
+
+def test_panels_of_two_sizes_are_refused() -> None:
+    with pytest.raises(TypeCheckError):
+        Canvas.stitch(torch.zeros(3, 32, 48), torch.zeros(3, 32, 32), torch.zeros(1, 32, 32))
+
+
+def test_sides_that_tokens_do_not_cover_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"a multiple of 16; got 32 x 40, 32 x 40, 32 x 40"):
+        Canvas.stitch(torch.zeros(3, 32, 40), torch.zeros(3, 32, 40), torch.zeros(1, 32, 40))

@@ -1,0 +1,74 @@
+"""Sampling with the exact mock: what is kept, what is drawn, what is refused."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from anyrefill import Canvas, UserError
+from anyrefill.backbone import Condition
+from anyrefill.backbone.tiny import TinyFill
+from anyrefill.sample import draw_noise, panels, sample, sampling
+from anyrefill.types import Sigma, Tokens
+from panels import random_panel
+
+
+def canvas(seed: int = 0, side: str = "left") -> Canvas:
+    mask = torch.zeros(1, 32, 48)
+    mask[:, 5:20, 7:30] = 1
+    return Canvas.stitch(random_panel(seed=seed), random_panel(seed=seed + 1), mask, side)
+
+
+def test_the_exact_model_copies_the_reference_into_the_hole_and_keeps_the_rest() -> None:
+    canvases = [canvas(0), canvas(2)]
+    painted = sample(TinyFill(), canvases, ["", "two words"], seeds=[1, 2], steps=4)
+    for one, panel in zip(canvases, painted, strict=True):
+        hole = one.panel(one.mask)
+        reference, target = one.pixels.chunk(2, dim=-1)
+        assert torch.equal(panel * (1 - hole), target * (1 - hole))
+        torch.testing.assert_close(panel * hole, reference * hole, atol=1e-5, rtol=0)
+
+
+def test_every_step_is_yielded_and_only_when_asked_for() -> None:
+    calls: list[float] = []
+
+    class Counting(TinyFill):
+        def velocity(self, latents: Tokens, sigma: Sigma, condition: Condition, guidance: float) -> Tokens:
+            calls.append(sigma.tolist())
+            assert not torch.is_grad_enabled()
+            return super().velocity(latents, sigma, condition, guidance)
+
+    run = sampling(Counting(), [canvas()], [""], seeds=[0], steps=3)
+    first = next(run)
+    assert torch.is_grad_enabled()
+    assert (first.done, first.steps, len(calls)) == (1, 3, 1)
+    assert [step.done for step in run] == [2, 3]
+    assert calls[0] == [1.0]
+    assert panels(TinyFill(), [canvas()], first.latents)[0].shape == (3, 32, 48)
+
+
+def test_noise_is_each_canvas_own() -> None:
+    backbone, canvases = TinyFill(), [canvas(), canvas()]
+    condition = Condition.of(canvases, backbone.encode_text(["", ""]), backbone)
+
+    def noise(*seeds: int) -> Tensor:
+        return draw_noise(condition, canvases[0], [torch.Generator().manual_seed(seed) for seed in seeds])
+
+    assert torch.equal(noise(3, 4)[1], noise(9, 4)[1])
+    assert not torch.equal(noise(3, 4)[0], noise(3, 4)[1])
+    assert noise(3, 4).std() == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("steps", [0, -3])
+def test_a_run_takes_a_step(steps: int) -> None:
+    with pytest.raises(UserError, match=f"painting takes at least 1 step, not {steps}"):
+        sample(TinyFill(), [canvas()], [""], seeds=[0], steps=steps)
+
+
+def test_what_does_not_fit_together_is_refused() -> None:
+    small = Canvas.stitch(torch.zeros(3, 16, 16), torch.zeros(3, 16, 16), torch.ones(1, 16, 16))
+    with pytest.raises(UserError, match="canvases of one size; these are 16 x 32 and 32 x 96 pixels"):
+        sample(TinyFill(), [canvas(), small], ["", ""], seeds=[0, 1])
+    with pytest.raises(UserError, match="1 canvases, 2 prompts, 1 seeds"):
+        sample(TinyFill(), [canvas()], ["", ""], seeds=[0])
+    with pytest.raises(UserError, match="canvases of one size; these are no pixels"):
+        sample(TinyFill(), [], [], seeds=[])
