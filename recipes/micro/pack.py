@@ -1,0 +1,71 @@
+"""Put the embedded backbone together as one folder in diffusers' layout, bf16 safetensors, and report its size.
+
+    python -m recipes.micro.pack                       # into src/anyrefill/assets/micro
+"""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler
+from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
+
+from recipes.micro.transformer import HOME, make_transformer
+
+ASSETS = Path(__file__).parents[2] / "src" / "anyrefill" / "assets" / "micro"
+INDEX = {
+    "_class_name": "FluxFillPipeline",
+    "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
+    "text_encoder": ["transformers", "CLIPTextModel"],
+    "text_encoder_2": ["transformers", "T5EncoderModel"],
+    "tokenizer": ["transformers", "CLIPTokenizer"],
+    "tokenizer_2": ["transformers", "T5TokenizerFast"],
+    "transformer": ["diffusers", "FluxTransformer2DModel"],
+    "vae": ["diffusers", "AutoencoderKL"],
+}
+SETTINGS = {"max_sequence_length": 24, "guidance": 1.0, "panel": 128}
+
+
+def pack(out: Path, home: Path = HOME) -> None:
+    """Collect the averaged weights of every part."""
+    out.mkdir(parents=True, exist_ok=True)
+    transformer = make_transformer()
+    transformer.load_state_dict(torch.load(home / "transformer" / "ema.pt"))
+    vae = AutoencoderKL.from_pretrained(home / "autoencoder" / "vae")
+    if (home / "autoencoder" / "ema.pt").exists():
+        vae.decoder.load_state_dict(torch.load(home / "autoencoder" / "ema.pt"))
+    transformer.bfloat16().save_pretrained(out / "transformer")
+    vae.bfloat16().save_pretrained(out / "vae")
+    text = home / "text"
+    T5EncoderModel.from_pretrained(text / "text_encoder_2").bfloat16().save_pretrained(out / "text_encoder_2")
+    CLIPTextModel.from_pretrained(text / "text_encoder").bfloat16().save_pretrained(out / "text_encoder")
+    T5TokenizerFast.from_pretrained(text / "tokenizer_2").save_pretrained(out / "tokenizer_2")
+    CLIPTokenizer.from_pretrained(text / "tokenizer").save_pretrained(out / "tokenizer")
+    FlowMatchEulerDiscreteScheduler(
+        shift=3.0, use_dynamic_shifting=True, base_shift=0.5, max_shift=1.15, max_image_seq_len=4096
+    ).save_pretrained(out / "scheduler")
+    (out / "model_index.json").write_text(json.dumps(INDEX, indent=2) + "\n")
+    (out / "anyrefill.json").write_text(json.dumps(SETTINGS, indent=2) + "\n")
+
+
+def main() -> None:
+    """Pack and print what each part weighs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--out", type=Path, default=ASSETS)
+    args = parser.parse_args()
+    temporary = args.out.with_name(args.out.name + ".new")
+    shutil.rmtree(temporary, ignore_errors=True)
+    pack(temporary)
+    if (args.out / "adapters").exists():
+        shutil.copytree(args.out / "adapters", temporary / "adapters")
+    shutil.rmtree(args.out, ignore_errors=True)
+    temporary.rename(args.out)
+    for part in sorted(path for path in args.out.iterdir() if path.is_dir()):
+        print(f"{part.name:16} {sum(f.stat().st_size for f in part.rglob('*') if f.is_file()) / 1e6:7.2f} MB")
+    print(f"{'all':16} {sum(f.stat().st_size for f in args.out.rglob('*') if f.is_file()) / 1e6:7.2f} MB")
+
+
+if __name__ == "__main__":
+    main()
