@@ -19,6 +19,7 @@ from tqdm import tqdm
 from anyrefill import tasks
 from anyrefill.pairs import Pair, Photo, write_pairs
 from anyrefill.tasks import Task
+from recipes.world.canvases import TONES
 from recipes.world.fetch import WORLD
 
 BANKS = WORLD.parent / "banks"
@@ -55,8 +56,26 @@ def write(task: Task, split: str, count: int, folder: Path, seed: int = 0) -> No
         write_pairs(tqdm(pairs, total=count, desc=f"{task.name} ({split})", unit="pair"), folder)
 
 
+def copying_pairs(count: int) -> Iterator[Pair]:
+    """Yield scenes under every named tone in turn, the reference untouched, the tone in the caption."""
+    for index, photo in enumerate(islice(photos("test"), count)):
+        name = list(TONES)[index % len(TONES)]
+        pixels = ((photo.pixels + 1) * 127.5).round().permute(1, 2, 0).numpy().astype(np.uint8)
+        toned = torch.from_numpy(TONES[name](pixels)).permute(2, 0, 1).float() / 127.5 - 1
+        yield Pair(reference=photo.pixels, target=toned, caption=f"{photo.caption}, {name}")
+
+
+def inpainting_pairs(count: int) -> Iterator[Pair]:
+    """Yield scenes with a square hole of a quarter of the panel at a random place; the reference is grey."""
+    for index, photo in enumerate(islice(photos("test"), count)):
+        y, x = np.random.default_rng([5, index]).integers(0, 65, 2)
+        mask = torch.zeros(1, 128, 128)
+        mask[:, y : y + 64, x : x + 64] = 1
+        yield Pair(reference=torch.zeros_like(photo.pixels), target=photo.pixels, mask=mask, caption=photo.caption)
+
+
 def main() -> None:
-    """Write the pairs of the shipped tasks."""
+    """Write the pairs of the shipped tasks, and of the bare backbone's tests."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--count", type=int, default=128)
     parser.add_argument("--split", choices=["train", "test"], default="test")
@@ -64,6 +83,10 @@ def main() -> None:
     args = parser.parse_args()
     for name in TASKS:
         write(tasks.get(name), args.split, args.count, args.out / name)
+    if args.split == "test":
+        for name, pairs in (("backbone-copying", copying_pairs), ("backbone-inpainting", inpainting_pairs)):
+            if not (args.out / name).exists():
+                write_pairs(pairs(args.count), args.out / name)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,137 @@
+"""What the bare backbone can do before any adapter: keep a picture, copy its reference, fill a hole.
+
+These are no tasks of the paper; they tell whether the prior is there that adapters live off.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from time import perf_counter
+
+import cv2
+import numpy as np
+import torch
+
+from anyrefill import metrics
+from anyrefill.backbone import Backbone, Condition
+from anyrefill.backbone.latents import unpack
+from anyrefill.canvas import Canvas
+from anyrefill.errors import UserError
+from anyrefill.evaluate.report import Report, Row, Score
+from anyrefill.metrics import Metric
+from anyrefill.pairs import Pair
+from anyrefill.sample import sampling
+from anyrefill.tasks import Task
+from anyrefill.types import Mask, Panel
+
+__all__ = ["COPYING", "INPAINTING", "autoencoding", "inpainting"]
+
+COPYING = Task(
+    name="backbone-copying",
+    summary="the same scene under a tone that the caption names, from nothing but the reference",
+    metrics=(metrics.psnr, metrics.lpips_alex),
+)
+"""Evaluated like any task, without an adapter."""
+
+INPAINTING = Task(
+    name="backbone-inpainting",
+    summary="one panel with a hole of a quarter, no reference at all",
+)
+"""Only names the folder of pairs: its targets and masks are used."""
+
+
+def autoencoding(backbone: Backbone, pairs: Sequence[Pair], batch_size: int = 8) -> Iterator[tuple[int, Report | None]]:
+    """Yield pictures done, at last with the scores of encoding and decoding the pairs' targets."""
+    began, decoded = perf_counter(), list[Panel]()
+    for first in range(0, len(pairs), batch_size):
+        pictures = torch.stack([pair.target for pair in pairs[first : first + batch_size]])
+        decoded += list(backbone.decode(backbone.encode(pictures)))
+        yield len(decoded), None
+    rows = (Row(name="decoded", scores=_scores((metrics.psnr, metrics.lpips_alex), decoded, pairs)),)
+    yield len(pairs), _report("backbone-autoencoder", pairs, rows, seconds=(perf_counter() - began) / len(pairs))
+
+
+def inpainting(
+    backbone: Backbone, pairs: Sequence[Pair], *, steps: int, guidance: float, seed: int = 0, batch_size: int = 8
+) -> Iterator[tuple[int, Report | None]]:
+    """Yield pictures done, at last with LPIPS and PSNR beside the mean colour and OpenCV's Telea fill.
+
+    A picture stands alone on its canvas. Kept pixels are pasted back in every row, so the distances are those
+    of the hole.
+    """
+    began, painted = perf_counter(), list[Panel]()
+    for first in range(0, len(pairs), batch_size):
+        part = pairs[first : first + batch_size]
+        seeds = [seed + first + index for index in range(len(part))]
+        painted += _fill(backbone, part, steps=steps, guidance=guidance, seeds=seeds)
+        yield len(painted), None
+    seconds = (perf_counter() - began) / len(pairs)
+    answers = {
+        "painted": painted,
+        "mean colour": [_pasted(pair, _mean_colour(pair)) for pair in pairs],
+        "Telea": [_pasted(pair, _telea(pair)) for pair in pairs],
+    }
+    both = (metrics.lpips_alex, metrics.psnr)
+    rows = tuple(Row(name=name, scores=_scores(both, panels, pairs)) for name, panels in answers.items())
+    report = _report(INPAINTING.name, pairs, rows, seconds=seconds)
+    yield len(pairs), replace(report, steps=steps, guidance=guidance, seed=seed)
+
+
+def hole(pair: Pair) -> Mask:
+    """Return the mask of a pair that must have one."""
+    if pair.mask is None:
+        raise UserError("Inpainting is evaluated on pairs with a mask.")
+    return pair.mask
+
+
+@torch.no_grad()
+def _fill(
+    backbone: Backbone, pairs: Sequence[Pair], *, steps: int, guidance: float, seeds: Sequence[int]
+) -> list[Panel]:
+    """Paint the holes of single panels."""
+    canvases = [Canvas(pixels=pair.target, mask=hole(pair)) for pair in pairs]
+    prompts = [pair.caption for pair in pairs]
+    *_, last = sampling(backbone, canvases, prompts, seeds=seeds, steps=steps, guidance=guidance)
+    sheets = backbone.decode(unpack(last.latents, canvases[0].height, canvases[0].width))
+    return [_pasted(pair, sheet.float().cpu()) for pair, sheet in zip(pairs, sheets, strict=True)]
+
+
+def _pasted(pair: Pair, filling: Panel) -> Panel:
+    """Return the target with another picture in its hole."""
+    return torch.where(hole(pair).bool(), filling, pair.target)
+
+
+def _mean_colour(pair: Pair) -> Panel:
+    """Return the mean colour of what is known."""
+    known = 1 - hole(pair)
+    mean = (pair.target * known).sum(dim=(1, 2), keepdim=True) / known.sum().clamp_min(1)
+    return mean.expand_as(pair.target)
+
+
+def _telea(pair: Pair) -> Panel:
+    """Return OpenCV's fast marching fill.
+
+    Source: Telea 2004, An image inpainting technique based on the fast marching method.
+    """
+    pixels = ((pair.target + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
+    mask = (hole(pair)[0] > 0.5).byte().numpy() * 255
+    filled = cv2.inpaint(np.ascontiguousarray(pixels), mask, 3, cv2.INPAINT_TELEA)
+    return torch.from_numpy(filled).permute(2, 0, 1).float() / 127.5 - 1
+
+
+def _scores(wanted: Sequence[Metric], panels: Sequence[Panel], pairs: Sequence[Pair]) -> tuple[Score, ...]:
+    """Score panels against the pairs' targets."""
+    return tuple(_score(metric, panels, pairs) for metric in wanted)
+
+
+def _score(metric: Metric, panels: Sequence[Panel], pairs: Sequence[Pair]) -> Score:
+    """Score by one metric, or say why it cannot be computed here."""
+    try:
+        values = [metric(panel.clamp(-1, 1), pair.target) for panel, pair in zip(panels, pairs, strict=True)]
+    except UserError as error:
+        return Score(metric=metric.__name__, aim=metrics.aim(metric), note=str(error))
+    return Score.of(metric.__name__, metrics.aim(metric), values)
+
+
+def _report(name: str, pairs: Sequence[Pair], rows: tuple[Row, ...], seconds: float) -> Report:
+    """Return a report of something that takes no steps."""
+    return Report(task=name, count=len(pairs), steps=0, guidance=0.0, seed=0, seconds=seconds, rows=rows)
