@@ -4,6 +4,8 @@ from jaxtyping import install_import_hook
 
 hook = install_import_hook("anyrefill", "beartype.beartype")  # before anyrefill is imported anywhere
 
+from pathlib import Path  # noqa: E402
+
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
@@ -19,3 +21,23 @@ def same_seed() -> None:
 def generator() -> torch.Generator:
     """Return a seeded generator."""
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a random fill model in the embedded backbone's layout, with adapters for two tasks."""
+    from tiny_checkpoint import save_tiny_adapter, save_tiny_checkpoint
+
+    folder = save_tiny_checkpoint(tmp_path_factory.mktemp("tiny") / "micro")
+    for task in ("colorization", "image-to-segment"):
+        save_tiny_adapter(folder, folder / "adapters" / f"{task}.safetensors", task)
+    return folder
+
+
+@pytest.fixture
+def as_micro(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let the tiny model take the place of the embedded backbone."""
+    from anyrefill.backbone import embedded
+
+    monkeypatch.setattr(embedded, "EMBEDDED", tiny)
+    return tiny

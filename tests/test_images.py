@@ -226,7 +226,7 @@ def test_sides_go_to_the_nearest_multiple_of_16(native: tuple[int, int], goal: t
 def test_a_second_panel_is_fitted_to_the_first(native: tuple[int, int], stretched: bool) -> None:
     fitted = images.fit(Image.new("RGB", (native[1], native[0])), size=(32, 48))
     assert fitted.panel.shape == (3, 32, 48)
-    assert "to 48 x 32 px to match the reference" in fitted.note
+    assert "to 48 x 32 px to fit the panel" in fitted.note
     assert ("proportions changed" in fitted.note) is stretched
 
 

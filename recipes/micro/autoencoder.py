@@ -60,7 +60,9 @@ def main() -> None:
     while not over:
         x = crops(pixels, masks, 64, 8, np.random.default_rng([7, step]))
         z = codec.encode(x)
-        z = (z + args.noise * torch.rand(len(z), 1, 1, 1) * torch.randn_like(z)).contiguous(memory_format=torch.channels_last)
+        z = (z + args.noise * torch.rand(len(z), 1, 1, 1) * torch.randn_like(z)).contiguous(
+            memory_format=torch.channels_last
+        )
         with torch.autocast("cpu", torch.bfloat16):
             y = decoder(z).float()
             perceptual = lpips(y.contiguous(), x).float().mean()
@@ -77,7 +79,10 @@ def main() -> None:
         over = share >= 1
         squared += (error.item() - squared) * 0.02
         if step % 100 == 0:
-            print(f"{step} {time.time() - began:.0f}s psnr {-10 * np.log10(squared / 4 + 1e-9):.2f} lpips {perceptual.item():.3f}", flush=True)
+            print(
+                f"{step} {time.time() - began:.0f}s psnr {-10 * np.log10(squared / 4 + 1e-9):.2f} lpips {perceptual.item():.3f}",
+                flush=True,
+            )
         if over or time.time() - saved > 300:
             save_state(args.out, decoder, optimizer, step)
             torch.save(ema.shadow, args.out / "ema.pt")

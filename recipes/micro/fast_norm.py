@@ -61,7 +61,9 @@ class FastNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise and activate."""
-        return GroupNormSilu.apply(x.contiguous(memory_format=torch.channels_last), self.weight, self.bias, self.num_groups, self.eps)
+        return GroupNormSilu.apply(
+            x.contiguous(memory_format=torch.channels_last), self.weight, self.bias, self.num_groups, self.eps
+        )
 
 
 def make_fast(vae: nn.Module) -> None:

@@ -1,6 +1,6 @@
 """Put the embedded backbone together as one folder in diffusers' layout, bf16 safetensors, and report its size.
 
-    python -m recipes.micro.pack                       # into src/anyrefill/assets/micro
+python -m recipes.micro.pack                       # into src/anyrefill/assets/micro
 """
 
 import argparse

@@ -129,7 +129,13 @@ def write_encoder(vae: AutoencoderKL, basis4: Tensor, weights: Tensor) -> None:
                 module.conv_shortcut.weight.zero_()
                 module.conv_shortcut.bias.zero_()
     one, two, three, four = vae.encoder.down_blocks
-    clear(vae.encoder.conv_in, one.downsamplers[0].conv, two.downsamplers[0].conv, three.downsamplers[0].conv, vae.encoder.conv_out)
+    clear(
+        vae.encoder.conv_in,
+        one.downsamplers[0].conv,
+        two.downsamplers[0].conv,
+        three.downsamplers[0].conv,
+        vae.encoder.conv_out,
+    )
     vae.encoder.conv_in.weight[:3, :, 1, 1] = torch.eye(3)
     for corner in range(4):  # 3 channels -> 12: corner-major
         y, x = divmod(corner, 2)
@@ -183,7 +189,9 @@ def main(folder: Path = RUN) -> None:
     test = torch.from_numpy(plain.copy()).permute(0, 3, 1, 2).float() / 127.5 - 1
     with torch.no_grad():
         z, direct = vae.encode(test[:32]).latent_dist.mode(), codec.encode(test[:32])
-    print(f"encoder against matrix: max {(z - direct).abs().max():.4f}, relative {(z - direct).norm() / direct.norm():.5f}")
+    print(
+        f"encoder against matrix: max {(z - direct).abs().max():.4f}, relative {(z - direct).norm() / direct.norm():.5f}"
+    )
     psnr = -10 * (((codec.decode(codec.encode(test)) - test) / 2) ** 2).mean((1, 2, 3)).log10()
     print(f"latents: mean {z.mean():.3f} std {z.std():.3f}; per channel {z.std((0, 2, 3)).numpy().round(2)}")
     print(f"linear decoding of held-out scenes: {psnr.mean():.2f} dB")

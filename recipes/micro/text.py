@@ -68,7 +68,9 @@ def corpus(count: int, seed: int = 0) -> tuple[list[str], list[str]]:
         template = TEMPLATES[random.integers(len(TEMPLATES))]
         fill = [pool[i] for i in random.integers(len(pool), size=template.count("{}"))]
         texts.add(template.format(*fill))
-    return sorted(map(str, texts)), pictures * 30 + names * 10 + [t.replace("{}", "") for t in TEMPLATES] * 300 + glosses + words
+    return sorted(map(str, texts)), pictures * 30 + names * 10 + [
+        t.replace("{}", "") for t in TEMPLATES
+    ] * 300 + glosses + words
 
 
 def t5_tokenizer(texts: list[str], size: int) -> T5TokenizerFast:
@@ -155,7 +157,10 @@ def main() -> None:
     torch.manual_seed(0)
     texts, words = corpus(args.texts)
     t5_words, clip_words = t5_tokenizer(words, args.vocabulary), clip_tokenizer(words, args.vocabulary)
-    print(t5_words.tokenize("a brown hen in front of a castle, warm light"), clip_words.tokenize("a brown hen, warm light"))
+    print(
+        t5_words.tokenize("a brown hen in front of a castle, warm light"),
+        clip_words.tokenize("a brown hen, warm light"),
+    )
     cached = args.out / "teacher.pt"
     if not cached.exists():
         args.out.mkdir(parents=True, exist_ok=True)

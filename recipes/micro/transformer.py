@@ -156,7 +156,9 @@ def loss_of(model: FluxTransformer2DModel, batch: tuple[Tensor, ...], rope: kern
     sigma = 1.6 * sigma / (1 + 0.6 * sigma)
     noise = torch.randn_like(clean)
     noisy = torch.lerp(clean, noise, sigma[:, None, None])
-    guess = kernels.forward(model, torch.cat([noisy, fill], dim=-1), tokens, pooled, sigma, torch.ones(len(clean)), rope)
+    guess = kernels.forward(
+        model, torch.cat([noisy, fill], dim=-1), tokens, pooled, sigma, torch.ones(len(clean)), rope
+    )
     weight = 0.1 + fill[..., 64:].mean(-1, keepdim=True)
     return ((guess.float() - (noise - clean)).pow(2) * weight).mean() / weight.mean()
 
@@ -168,12 +170,18 @@ class ShardedMuon:
         """Sort the parameters."""
         named = list(model.named_parameters())
         matrix = [muon and p.ndim == 2 and "transformer_blocks" in n and "norm" not in n for n, p in named]
-        self.matrices = sorted((p for (_, p), is_m in zip(named, matrix, strict=True) if is_m), key=lambda p: -p.numel())
+        self.matrices = sorted(
+            (p for (_, p), is_m in zip(named, matrix, strict=True) if is_m), key=lambda p: -p.numel()
+        )
         rest = [p for (_, p), is_m in zip(named, matrix, strict=True) if not is_m]
         self.lr, self.rank, self.processes = lr, rank, processes
         self.adam = torch.optim.AdamW(rest, lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
         mine = self.matrices[rank::processes]
-        self.muon = torch.optim.Muon(mine, lr, momentum=0.95, weight_decay=0.01, ns_steps=4, adjust_lr_fn="match_rms_adamw") if mine else None
+        self.muon = (
+            torch.optim.Muon(mine, lr, momentum=0.95, weight_decay=0.01, ns_steps=4, adjust_lr_fn="match_rms_adamw")
+            if mine
+            else None
+        )
 
     def step(self, factor: float) -> None:
         """Update all parameters; everyone ends with the same ones."""
@@ -187,7 +195,10 @@ class ShardedMuon:
                 theirs = self.matrices[owner :: self.processes]
                 flat = torch.cat([p.data.reshape(-1) for p in theirs])
                 dist.broadcast(flat, owner)
-                torch._foreach_copy_([p.data for p in theirs], [v.view_as(p) for v, p in zip(flat.split([p.numel() for p in theirs]), theirs, strict=True)])
+                torch._foreach_copy_(
+                    [p.data for p in theirs],
+                    [v.view_as(p) for v, p in zip(flat.split([p.numel() for p in theirs]), theirs, strict=True)],
+                )
 
     def state_dict(self) -> dict:
         """Return this process's share of the state."""

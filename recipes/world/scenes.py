@@ -124,7 +124,9 @@ def write_bank(folder: Path, split: str, count: int, seed: int) -> None:
     masks = np.lib.format.open_memmap(folder / "masks.npy", "w+", np.uint8, (count, SIDE, SIDE))
     captions: list[str] = []
     composer = Composer(split)
-    tqdm.write(f"{split}: {len(composer.photos)} photographs, {len(composer.cutouts)} cut-outs, {len(composer.emojis)} emojis")
+    tqdm.write(
+        f"{split}: {len(composer.photos)} photographs, {len(composer.cutouts)} cut-outs, {len(composer.emojis)} emojis"
+    )
     for index, scene in enumerate(tqdm(scenes(composer, count, seed), total=count, unit="scene", mininterval=10)):
         pixels[index], masks[index] = scene.pixels, scene.mask
         captions.append(scene.caption)

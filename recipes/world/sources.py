@@ -135,7 +135,9 @@ def emojis(world: Path) -> Iterator[Source]:
         if len(points) != 1:
             continue
         caption = re.sub(r"[^a-z ,-]", "", unicodedata.name(chr(points[0]), "").lower())
-        if caption and not re.search(r"button|sign|symbol|arrow|squared|ideograph|keycap|clock face|zodiac|aries|heart", caption):
+        if caption and not re.search(
+            r"button|sign|symbol|arrow|squared|ideograph|keycap|clock face|zodiac|aries|heart", caption
+        ):
             yield Source(path=path, caption=caption, kind="emoji", held_out=held_out_by_hash(path.stem))
 
 

@@ -17,8 +17,8 @@ from anyrefill.backbone.fill import FluxFill
 from anyrefill.backbone.latents import image_ids, pack, pack_mask, unpack
 from anyrefill.sample import sample, sampling
 
-BOUND = 1e-5
-"""Of latents of deviation about 1 after 8 steps; measured 1e-6."""
+BOUND = 2e-5
+"""Of latents of deviation about 1 after 8 steps; measured 5e-6."""
 STEPS, GUIDANCE, PROMPTS, SEEDS = 8, 3.5, ["a red kite", "the same room at night"], [11, 12]
 Load = Callable[[Path], FluxFillPipeline]
 

@@ -46,7 +46,7 @@ class Settings:
     """
 
     max_sequence_length: int = 512
-    guidance: float = 30.0
+    guidance: int | float = 30.0
     panel: int = 512
 
     @classmethod

@@ -9,6 +9,7 @@ import torch
 from diffusers import FluxTransformer2DModel
 from diffusers.models.transformers.transformer_flux import FluxAttention
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
 
 Rope = tuple[Tensor, Tensor, Tensor]
 """cos (N, D), sin (N, D) and the pair rotation (D, D)."""
@@ -18,13 +19,13 @@ class SigmoidGelu(torch.autograd.Function):
     """GELU's tanh form, x * sigmoid(2u) with u = sqrt(2/pi) (x + 0.044715 x^3), which is the same function."""
 
     @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: FunctionCtx, x: Tensor) -> Tensor:
         """Keep x only; everything else is made again."""
         ctx.save_for_backward(x)
         return x * torch.sigmoid(_twice_u(x))
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: FunctionCtx, grad: Tensor) -> Tensor:
         """Return grad * (s + x s (1 - s) u2') with s = sigmoid(u2)."""
         (x,) = ctx.saved_tensors
         s = torch.sigmoid(_twice_u(x))
@@ -116,14 +117,24 @@ def rope_of(model: FluxTransformer2DModel, text: int, img_ids: Tensor, dtype: to
 
 
 def forward(
-    model: FluxTransformer2DModel, tokens: Tensor, text: Tensor, pooled: Tensor, sigma: Tensor, guidance: Tensor, rope: Rope
+    model: FluxTransformer2DModel,
+    tokens: Tensor,
+    text: Tensor,
+    pooled: Tensor,
+    sigma: Tensor,
+    guidance: Tensor,
+    rope: Rope,
 ) -> Tensor:
     """Return the velocity (B, N, 64); sigma and guidance (B,) stay float32 up to their embedding.
 
     Source: diffusers, FluxTransformer2DModel.forward.
     """
     dtype = model.x_embedder.weight.dtype
-    hidden, context, pooled = model.x_embedder(tokens.to(dtype)), model.context_embedder(text.to(dtype)), pooled.to(dtype)
+    hidden, context, pooled = (
+        model.x_embedder(tokens.to(dtype)),
+        model.context_embedder(text.to(dtype)),
+        pooled.to(dtype),
+    )
     if model.config.guidance_embeds:
         time = model.time_text_embed(sigma * 1000, guidance * 1000, pooled)
     else:

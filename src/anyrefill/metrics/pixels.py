@@ -12,6 +12,7 @@ from anyrefill.types import Mask, Panel
 __all__ = [
     "colourfulness",
     "colourfulness_error",
+    "colourfulness_ratio",
     "luma",
     "luma_psnr",
     "psnr",
@@ -105,6 +106,12 @@ def colourfulness(panel: Panel) -> float:
 def colourfulness_error(painted: Panel, target: Panel) -> float:
     """Return |M(painted) - M(target)|, see `colourfulness`; 0 is best."""
     return abs(colourfulness(painted) - colourfulness(target))
+
+
+def colourfulness_ratio(painted: Panel, target: Panel) -> float:
+    """Return M(painted) / M(target), see `colourfulness`; 1 is best, below it colours are too dull."""
+    wanted = colourfulness(target)
+    return colourfulness(painted) / wanted if wanted else math.inf
 
 
 def _decibel(mse: float) -> float:

@@ -2,7 +2,7 @@
 
 from torch import Generator
 
-from anyrefill.metrics import colourfulness_error, luma, luma_psnr, psnr
+from anyrefill.metrics import colourfulness_ratio, lpips_alex, luma, luma_psnr, psnr
 from anyrefill.pairs import Pair, Photo
 from anyrefill.tasks import Task
 
@@ -19,7 +19,7 @@ task = Task(
     summary="grey photograph -> the photograph in colour",
     prompt="the left photograph in natural colours {caption}",
     make=make,
-    metrics=(psnr, luma_psnr, colourfulness_error),
+    metrics=(luma_psnr, colourfulness_ratio, lpips_alex, psnr),
     pairs=10,
     steps=20_000,
 )

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from anyrefill.errors import UserError
+from anyrefill.train.config import TrainConfig
 
 __all__ = ["Checkpoint"]
 
@@ -20,7 +21,7 @@ FREE = ("out", "steps", "save_every", "device")
 class Checkpoint:
     """The file `state.pt` of a run's folder."""
 
-    def __init__(self, folder: Path, config: Any, manifest: str) -> None:
+    def __init__(self, folder: Path, config: TrainConfig, manifest: str) -> None:
         """Name the run: all settings that shape its weights, and its pairs."""
         self.path = folder / "state.pt"
         self.run = {key: str(value) for key, value in asdict(config).items() if key not in FREE}

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import Generator, Tensor
@@ -12,24 +11,14 @@ from torch import Generator, Tensor
 from anyrefill import flow
 from anyrefill.backbone import Condition, Text
 from anyrefill.backbone.fill import FluxFill
-from anyrefill.backbone.latents import pack
+from anyrefill.backbone.latents import image_ids, pack
 from anyrefill.canvas import Canvas
 from anyrefill.pairs import PairFolder
 from anyrefill.tasks import Task
-from anyrefill.types import Ids, Sigma, Tokens
+from anyrefill.train.config import TrainConfig
+from anyrefill.types import Fill, Ids, Sigma, Tokens
 
-__all__ = ["Batch", "Cache", "Sampling", "draw"]
-
-
-class Sampling(Protocol):
-    """What drawing a batch depends on; TrainConfig has it."""
-
-    @property
-    def batch(self) -> int: ...  # noqa: D102
-    @property
-    def caption_dropout(self) -> float: ...  # noqa: D102
-    @property
-    def density(self) -> flow.Density: ...  # noqa: D102
+__all__ = ["Batch", "Cache", "draw"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +37,7 @@ class Cache:
     """
 
     clean: Tokens
-    fill: Tokens
+    fill: Fill
     text: Text
     prompt: tuple[int, ...]
     img_ids: Ids
@@ -63,8 +52,7 @@ class Cache:
         pairs = PairFolder(folder, (side, side))
         prompts = [task.fill_prompt(row.caption) for row in pairs.rows]
         distinct = [*dict.fromkeys(prompts), ""]
-        clean: list[Tensor] = []
-        fill: list[Tensor] = []
+        clean, fill = list[Tensor](), list[Tensor]()
         for start in range(0, len(pairs), at_once):
             canvases = [_canvas(pairs, index, task) for index in range(start, min(start + at_once, len(pairs)))]
             latents, condition = _encode(canvases, backbone)
@@ -75,7 +63,7 @@ class Cache:
             fill=torch.cat(fill),
             text=_read(distinct, backbone),
             prompt=tuple(distinct.index(prompt) for prompt in prompts),
-            img_ids=condition.img_ids,
+            img_ids=image_ids(side, 2 * side),
             height=side,
             width=2 * side,
             manifest=_digest(pairs),
@@ -85,7 +73,7 @@ class Cache:
         """Return how many pairs there are."""
         return len(self.clean)
 
-    def condition(self, fill: Tokens, prompts: Sequence[int]) -> Condition:
+    def condition(self, fill: Fill, prompts: Sequence[int]) -> Condition:
         """Return the condition of a batch, its text looked up."""
         rows = torch.tensor(prompts)
         text = Text(embeds=self.text.embeds[rows], pooled=self.text.pooled[rows])
@@ -107,11 +95,11 @@ class Batch:
     clean: Tokens
     noise: Tokens
     sigma: Sigma
-    fill: Tokens
+    fill: Fill
     prompts: tuple[int, ...]
 
 
-def draw(cache: Cache, config: Sampling, generator: Generator) -> Batch:
+def draw(cache: Cache, config: TrainConfig, generator: Generator) -> Batch:
     """Draw pairs, noise, noise levels and dropped captions, all from one generator."""
     rows = torch.randint(len(cache), (config.batch,), generator=generator)
     dropped = torch.rand(config.batch, generator=generator) < config.caption_dropout

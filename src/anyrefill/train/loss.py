@@ -1,7 +1,6 @@
 """The flow-matching loss, and the forward pass that training takes."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -9,19 +8,18 @@ from torch import Tensor
 from anyrefill import flow
 from anyrefill.backbone import Condition, kernels
 from anyrefill.backbone.fill import FluxFill
+from anyrefill.train.config import Region
 from anyrefill.train.data import Batch
-from anyrefill.types import Sigma, Tokens
+from anyrefill.types import Fill, Sigma, Tokens
 
 __all__ = ["Predictor", "flow_loss"]
-
-Region = Literal["whole", "painted"]
 
 
 class Predictor:
     """Predicts the velocity of a batch with gradients; on a CPU through `backbone.kernels`."""
 
     def __init__(
-        self, backbone: FluxFill, condition: Callable[[Tokens, Sequence[int]], Condition], guidance: float
+        self, backbone: FluxFill, condition: Callable[[Fill, Sequence[int]], Condition], guidance: float
     ) -> None:
         """Choose the way through the transformer."""
         self.backbone, self.condition, self.guidance = backbone, condition, guidance

@@ -1,18 +1,18 @@
 """The passport of a trained adapter."""
 
 from importlib.metadata import version
-from typing import Any
 
 from anyrefill.backbone.adapters.lora import resolve_targets
 from anyrefill.backbone.adapters.passport import Passport
 from anyrefill.backbone.fill import FluxFill
 from anyrefill.tasks import Task
+from anyrefill.train.config import TrainConfig
 from anyrefill.train.data import Cache
 
 __all__ = ["passport_of"]
 
 
-def passport_of(config: Any, task: Task, backbone: FluxFill, cache: Cache) -> Passport:
+def passport_of(config: TrainConfig, task: Task, backbone: FluxFill, cache: Cache) -> Passport:
     """Write down what the adapter is and how it came about."""
     return Passport(
         task=task.name,

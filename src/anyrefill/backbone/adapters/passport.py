@@ -38,7 +38,7 @@ class Passport:
     base: str
     fingerprint: str
     rank: int
-    alpha: float
+    alpha: int | float
     targets: tuple[str, ...]
     guidance_train: float = 1.0
     guidance_paint: float = 30.0

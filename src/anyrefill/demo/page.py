@@ -1,0 +1,82 @@
+"""What the demonstration leaves behind: one contact sheet, and one HTML page that needs no other file."""
+
+import base64
+import io
+import math
+from collections.abc import Sequence
+from html import escape
+
+from PIL import Image
+
+from anyrefill import images
+from anyrefill.demo import Gallery, NamedPhoto, Picture
+from anyrefill.types import Panel
+
+__all__ = ["contact_sheet", "html_page", "scores"]
+
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
+h2 { margin: 2.5rem 0 0 } p { margin: .3rem 0 1rem }
+table { border-collapse: collapse } th { text-align: left; font-weight: 600 } td, th { padding: .25rem .75rem .25rem 0 }
+img { width: 128px; height: auto; image-rendering: auto; display: block } .muted { color: #666 }
+"""
+
+
+def contact_sheet(galleries: Sequence[Gallery], photos: Sequence[NamedPhoto]) -> Image.Image:
+    """Return one row for each photograph: itself, then for each task what was given and what was painted."""
+    rows = [[named.photo.pixels] for named in photos]
+    labels = ["photograph"]
+    for gallery in galleries:
+        labels += [gallery.task, "painted"]
+        for row, picture in zip(rows, gallery.pictures, strict=True):
+            row += [picture.reference, picture.painted]
+    return images.contact_sheet(rows, labels)
+
+
+def html_page(galleries: Sequence[Gallery], photos: Sequence[NamedPhoto]) -> str:
+    """Return the page: a table for each task, then the photographs' sources."""
+    sources = "".join(
+        f"<li>{escape(named.name)}: {escape(named.source)}, {escape(named.licence)}</li>" for named in photos
+    )
+    return (
+        f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>anyrefill demo</title><style>{STYLE}</style>\n'
+        "<h1>Any reference, any refill</h1>\n<p>Each task was given the panel on the left and painted the panel beside "
+        "it with the embedded backbone, which is small: judge the idea, not the resolution.</p>\n"
+        f"{''.join(map(_section, galleries))}<h2>Photographs</h2>\n<ul class=muted>{sources}</ul>\n</html>\n"
+    )
+
+
+def scores(gallery: Gallery) -> str:
+    """Return one line: what a task scored on each photograph, and how long a picture took."""
+    known = [f"{picture.photo} {picture.score:.2f}" for picture in gallery.pictures if not math.isnan(picture.score)]
+    found = f"{gallery.pictures[0].metric}: {', '.join(known)}" if known else "no known truth"
+    return f"{gallery.task:18} {gallery.seconds:5.2f} s a picture, {gallery.steps} steps   {found}"
+
+
+def _section(gallery: Gallery) -> str:
+    """Return one task."""
+    head = "".join(f"<th>{title}</th>" for title in ("given", "painted", "truth", gallery.pictures[0].metric))
+    rows = "\n".join(map(_row, gallery.pictures))
+    return (
+        f"<h2>{escape(gallery.task)}</h2>\n<p>{escape(gallery.summary)} <span class=muted>({gallery.steps} steps, "
+        f"{gallery.seconds:.2f} s a picture)</span></p>\n<table><tr>{head}</tr>\n{rows}\n</table>\n"
+    )
+
+
+def _row(picture: Picture) -> str:
+    """Return one photograph of a task."""
+    named = (
+        (picture.reference, f"what {picture.task} was given of {picture.photo}"),
+        (picture.painted, f"what {picture.task} painted of {picture.photo}"),
+        (picture.truth, f"the truth of {picture.photo}"),
+    )
+    cells = "".join(f"<td>{_image(panel, label) if panel is not None else 'unknown'}</td>" for panel, label in named)
+    score = "" if math.isnan(picture.score) else f"{picture.score:.2f}"
+    return f"<tr>{cells}<td>{score}</td></tr>"
+
+
+def _image(panel: Panel, label: str) -> str:
+    """Return a panel as an element that holds its own pixels."""
+    file = io.BytesIO()
+    images.to_pil(panel).save(file, "PNG")
+    return f'<img alt="{escape(label)}" src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}">'

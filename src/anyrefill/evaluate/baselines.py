@@ -1,0 +1,32 @@
+"""Answers that need no model: what a painter has to beat."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from anyrefill.pairs import Pair
+from anyrefill.tasks import Task
+from anyrefill.types import Panel
+
+__all__ = ["copied", "flat", "shuffled"]
+
+
+def copied(pair: Pair, task: Task) -> Panel:
+    """Return the target's panel with the reference where there is something to paint."""
+    return _filled(pair, task, pair.reference)
+
+
+def flat(pair: Pair, task: Task) -> Panel:
+    """Return the target's panel with the reference's mean colour where there is something to paint."""
+    return _filled(pair, task, pair.reference.mean(dim=(1, 2), keepdim=True).expand_as(pair.reference))
+
+
+def shuffled(pairs: Sequence[Pair]) -> list[Pair]:
+    """Return the pairs, each with the reference of the one half a list away."""
+    return [replace(pair, reference=pairs[index - len(pairs) // 2].reference) for index, pair in enumerate(pairs)]
+
+
+def _filled(pair: Pair, task: Task, filling: Panel) -> Panel:
+    """Return the target with another picture below its mask."""
+    return torch.where(task.mask(pair).bool(), filling, pair.target)

