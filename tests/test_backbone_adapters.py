@@ -134,6 +134,18 @@ def test_an_adapter_comes_back_from_its_file(backbone: FluxFill, base: Path, tmp
     assert {w.dtype for w in elsewhere.transformer.parameters() if w.requires_grad} == {torch.float32}
 
 
+def test_a_loaded_adapter_does_what_the_trained_one_did(backbone: FluxFill, tmp_path: Path) -> None:
+    passport = adapter(backbone, tmp_path / "a")
+    with torch.no_grad():
+        for weight in add_lora(backbone, rank=4, alpha=6.0):
+            weight.normal_(std=0.3)
+    trained = predict(backbone)
+    save_adapter(tmp_path / "b", backbone, passport)
+    unload_adapter(backbone, "default")
+    load_adapter(tmp_path / "b", backbone)
+    assert torch.equal(predict(backbone), trained)
+
+
 def test_weights_scale_adapters_and_none_of_them_is_the_base(backbone: FluxFill, tmp_path: Path) -> None:
     plain = predict(backbone)
     for name, seed in (("one", 1), ("two", 2)):

@@ -79,10 +79,8 @@ def main() -> None:
         over = share >= 1
         squared += (error.item() - squared) * 0.02
         if step % 100 == 0:
-            print(
-                f"{step} {time.time() - began:.0f}s psnr {-10 * np.log10(squared / 4 + 1e-9):.2f} lpips {perceptual.item():.3f}",
-                flush=True,
-            )
+            decibels = -10 * np.log10(squared / 4 + 1e-9)
+            print(f"{step} {time.time() - began:.0f}s psnr {decibels:.2f} lpips {perceptual.item():.3f}", flush=True)
         if over or time.time() - saved > 300:
             save_state(args.out, decoder, optimizer, step)
             torch.save(ema.shadow, args.out / "ema.pt")

@@ -4,6 +4,8 @@ torch's own backward kernel took 31 % of an autoencoder step here (7 ns an eleme
 function (float32 statistics), five times faster. Only the recipes use it.
 """
 
+from typing import Any
+
 import torch
 from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
@@ -13,7 +15,7 @@ class GroupNormSilu(torch.autograd.Function):
     """y = silu(group_norm(x) * weight + bias) for x (B, C, H, W)."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float) -> Tensor:
         """Normalise with float32 statistics, return x's type."""
         b, c, h, w = x.shape
         flat = x.permute(0, 2, 3, 1).reshape(b, h * w, c)
@@ -29,7 +31,7 @@ class GroupNormSilu(torch.autograd.Function):
         return torch.nn.functional.silu(n).view(b, h, w, c).permute(0, 3, 1, 2)
 
     @staticmethod
-    def backward(ctx, grad: Tensor):  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         """Return the gradients of x, weight and bias."""
         flat, n, weight, mean, rstd = ctx.saved_tensors
         b, c, h, w = ctx.shape

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
+from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor
 from torch.nn.functional import pixel_unshuffle
 
@@ -121,14 +122,10 @@ def fit(x: Tensor) -> tuple[Codec, Tensor, Tensor]:
 @torch.no_grad()
 def write_encoder(vae: AutoencoderKL, basis4: Tensor, weights: Tensor) -> None:
     """Write the linear code into the encoder; every residual block becomes the identity."""
-    for module in (*vae.encoder.modules(),):
-        if hasattr(module, "conv2") and hasattr(module, "norm2"):
-            module.conv2.weight.zero_()
-            module.conv2.bias.zero_()
-            if module.conv_shortcut is not None:
-                module.conv_shortcut.weight.zero_()
-                module.conv_shortcut.bias.zero_()
-    one, two, three, four = vae.encoder.down_blocks
+    blocks = [module for module in vae.encoder.modules() if isinstance(module, ResnetBlock2D)]
+    clear(*(block.conv2 for block in blocks))
+    clear(*(block.conv_shortcut for block in blocks if block.conv_shortcut is not None))
+    one, two, three, _ = vae.encoder.down_blocks
     clear(
         vae.encoder.conv_in,
         one.downsamplers[0].conv,
@@ -150,20 +147,22 @@ def write_encoder(vae: AutoencoderKL, basis4: Tensor, weights: Tensor) -> None:
     for corner in range(4):
         y, x = divmod(corner, 2)
         three.downsamplers[0].conv.weight[:CHANNELS, :KEPT, y, x] = weights[:, corner * KEPT : (corner + 1) * KEPT]
-    groups, width = 8, 192 // 8
-    gain = CONSTANT * (2 / width) ** 0.5
-    vae.encoder.conv_norm_out.weight.fill_(gain)
+    write_exit(vae, groups=8, width=192 // 8)
+
+
+def write_exit(vae: AutoencoderKL, groups: int, width: int) -> None:
+    """Carry each component through GroupNorm and SiLU as a pair, beside constants that fix the norm's scale."""
+    shortcut = vae.encoder.down_blocks[3].resnets[0].conv_shortcut
+    vae.encoder.conv_norm_out.weight.fill_(CONSTANT * (2 / width) ** 0.5)
     vae.encoder.conv_norm_out.bias.zero_()
     for channel in range(CHANNELS):
-        group, place = channel % groups, 2 + 2 * (channel // groups)
-        plus = group * width + place
-        four.resnets[0].conv_shortcut.weight[plus, channel] = 1
-        four.resnets[0].conv_shortcut.weight[plus + 1, channel] = -1
-        vae.encoder.conv_out.weight[channel, plus, 1, 1] = 1
-        vae.encoder.conv_out.weight[channel, plus + 1, 1, 1] = -1
+        plus = channel % groups * width + 2 + 2 * (channel // groups)
+        for place, sign in ((plus, 1), (plus + 1, -1)):
+            shortcut.weight[place, channel] = sign
+            vae.encoder.conv_out.weight[channel, place, 1, 1] = sign
     for group in range(groups):
-        four.resnets[0].conv_shortcut.bias[group * width] = CONSTANT
-        four.resnets[0].conv_shortcut.bias[group * width + 1] = -CONSTANT
+        shortcut.bias[group * width] = CONSTANT
+        shortcut.bias[group * width + 1] = -CONSTANT
     vae.encoder.conv_out.bias[CHANNELS:] = -12
 
 
@@ -190,7 +189,8 @@ def main(folder: Path = RUN) -> None:
     with torch.no_grad():
         z, direct = vae.encode(test[:32]).latent_dist.mode(), codec.encode(test[:32])
     print(
-        f"encoder against matrix: max {(z - direct).abs().max():.4f}, relative {(z - direct).norm() / direct.norm():.5f}"
+        f"encoder against matrix: max {(z - direct).abs().max():.4f}, "
+        f"relative {(z - direct).norm() / direct.norm():.5f}"
     )
     psnr = -10 * (((codec.decode(codec.encode(test)) - test) / 2) ** 2).mean((1, 2, 3)).log10()
     print(f"latents: mean {z.mean():.3f} std {z.std():.3f}; per channel {z.std((0, 2, 3)).numpy().round(2)}")

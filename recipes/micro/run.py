@@ -42,7 +42,7 @@ def save_state(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer
     folder.mkdir(parents=True, exist_ok=True)
     state = {"module": module.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
     torch.save(state, folder / "state.tmp")
-    os.replace(folder / "state.tmp", folder / "state.pt")
+    (folder / "state.tmp").replace(folder / "state.pt")
 
 
 def load_state(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> int:

@@ -28,7 +28,7 @@ from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5Tokeniz
 from anyrefill.backbone import kernels
 from anyrefill.backbone.latents import image_ids, pack, pack_mask
 from recipes.micro.pca import Codec
-from recipes.micro.run import Ema, join, take_gradients, load_state, save_state
+from recipes.micro.run import Ema, join, load_state, save_state, take_gradients
 from recipes.world.canvases import Diptych, diptych, single
 from recipes.world.fetch import WORLD
 
@@ -79,32 +79,37 @@ NEIGHBOURS = ((0, 0), (0, -1), (-1, 0), (0, 1), (1, 0), (0, 0), (-1, -1), (1, 1)
 @torch.no_grad()
 def start(model: FluxTransformer2DModel, looking: bool = True) -> None:
     """Initialise: small weights, gates open, output zero, and heads that look somewhere (if `looking`)."""
-    depth = len(model.transformer_blocks) + len(model.single_transformer_blocks)
+    blocks = [*model.transformer_blocks, *model.single_transformer_blocks]
     for name, weight in model.named_parameters():
         if weight.ndim == 2:
             into = name.endswith(("to_out.0.weight", "to_add_out.weight", "net.2.weight", "proj_out.weight"))
-            nn.init.normal_(weight, std=weight.shape[1] ** -0.5 * ((2 * depth) ** -0.5 if into else 1.0))
+            nn.init.normal_(weight, std=weight.shape[1] ** -0.5 * ((2 * len(blocks)) ** -0.5 if into else 1.0))
         elif name.endswith("bias"):
             nn.init.zeros_(weight)
-    width = HEADS * HEAD
-    blocks = [*model.transformer_blocks, *model.single_transformer_blocks]
     for index, block in enumerate(blocks):
-        norms = [block.norm1, block.norm1_context] if hasattr(block, "norm1") else [block.norm]
-        for norm in norms:
-            norm.linear.weight.mul_(0.1)
-            for gate in range(2, norm.linear.bias.numel() // width, 3):
-                norm.linear.bias[gate * width : (gate + 1) * width] = 1
-        if not looking:
-            continue
-        places = [(0, -8), (0, 8) if index % 4 == 3 else (0, -8), NEIGHBOURS[index % 8]]
-        for head, (row, column) in enumerate(places):
-            rows = slice(head * HEAD, (head + 1) * HEAD)
-            query, key = place_bias(row, column)
-            block.attn.to_q.bias[rows], block.attn.to_k.bias[rows] = query, key
-        used = [AXES[0] + i for i in range(6)] + [AXES[0] + AXES[1] + i for i in range(6)]
-        for norm in (block.attn.norm_q, block.attn.norm_k):
-            norm.weight[used] = 1.3
+        open_gates(block)
+        if looking:
+            look(block, [(0, -8), (0, 8) if index % 4 == 3 else (0, -8), NEIGHBOURS[index % 8]])
     model.proj_out.weight.zero_()
+
+
+def open_gates(block: nn.Module) -> None:
+    """Make the modulation nearly constant: shift 0, scale 0, gate 1."""
+    width = HEADS * HEAD
+    for norm in [block.norm1, block.norm1_context] if hasattr(block, "norm1") else [block.norm]:
+        norm.linear.weight.mul_(0.1)
+        for gate in range(2, norm.linear.bias.numel() // width, 3):
+            norm.linear.bias[gate * width : (gate + 1) * width] = 1
+
+
+def look(block: nn.Module, places: list[tuple[int, int]]) -> None:
+    """Let the first heads of a block look at (row, column) offsets, the rest where they will."""
+    for head, (row, column) in enumerate(places):
+        rows = slice(head * HEAD, (head + 1) * HEAD)
+        block.attn.to_q.bias[rows], block.attn.to_k.bias[rows] = place_bias(row, column)
+    used = [AXES[0] + i for i in range(6)] + [AXES[0] + AXES[1] + i for i in range(6)]
+    for norm in (block.attn.norm_q, block.attn.norm_k):
+        norm.weight[used] = 1.3
 
 
 class Words:
@@ -190,15 +195,16 @@ class ShardedMuon:
         self.adam.step()
         if self.muon:
             self.muon.step()
-        if self.processes > 1 and self.matrices:
-            for owner in range(self.processes):
-                theirs = self.matrices[owner :: self.processes]
-                flat = torch.cat([p.data.reshape(-1) for p in theirs])
-                dist.broadcast(flat, owner)
-                torch._foreach_copy_(
-                    [p.data for p in theirs],
-                    [v.view_as(p) for v, p in zip(flat.split([p.numel() for p in theirs]), theirs, strict=True)],
-                )
+        for owner in range(self.processes if self.processes > 1 and self.matrices else 0):
+            self.share(owner)
+
+    def share(self, owner: int) -> None:
+        """Take over the matrices that another process has updated."""
+        theirs = [p.data for p in self.matrices[owner :: self.processes]]
+        flat = torch.cat([matrix.reshape(-1) for matrix in theirs])
+        dist.broadcast(flat, owner)
+        parts = flat.split([matrix.numel() for matrix in theirs])
+        torch._foreach_copy_(theirs, [part.view_as(matrix) for part, matrix in zip(parts, theirs, strict=True)])
 
     def state_dict(self) -> dict:
         """Return this process's share of the state."""
@@ -209,6 +215,60 @@ class ShardedMuon:
         self.adam.load_state_dict(state["adam"])
         if self.muon:
             self.muon.load_state_dict(state["muon"])
+
+
+class Run:
+    """One process's share of a pretraining run, as far as it has come."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        """Build or resume model, optimiser and average."""
+        self.rank, self.processes = join()
+        self.out, self.count = args.out, args.batch // self.processes
+        torch.manual_seed(0)
+        self.model = make_transformer()
+        start(self.model, looking=not args.plain_start)
+        self.optimizer = ShardedMuon(self.model, args.lr, self.rank, self.processes, args.optimizer == "muon")
+        self.ema = Ema(self.model, 0.999) if self.rank == 0 else None
+        self.folder = args.out / f"rank{self.rank}"
+        self.step = load_state(self.folder, self.model, self.optimizer)
+        if self.ema and self.step:
+            self.ema.shadow, self.ema.count = torch.load(args.out / "ema.pt"), self.step
+        self.worker = copy.deepcopy(self.model).bfloat16()  # forward and backward in bfloat16, weights in float32
+        kernels.make_fast(self.worker)
+        self.ropes = [kernels.rope_of(self.worker, 24, image_ids(128, width), torch.bfloat16) for width in (128, 256)]
+        self.corpus = Corpus("train", Codec(**torch.load(HOME / "autoencoder" / "codec.pt")), Words(HOME / "text"))
+
+    def advance(self) -> float:
+        """Take one step and return its loss; all chance comes from the step's number."""
+        random = np.random.default_rng([11, self.step, self.rank])
+        torch.manual_seed(self.step * 64 + self.rank)
+        one = self.step % 8 == 7
+        batch = self.corpus.draw(self.count * 2 if one else self.count, one, random)
+        loss = loss_of(self.worker, batch, self.ropes[0 if one else 1])
+        self.worker.zero_grad()
+        loss.backward()
+        take_gradients(self.model, self.worker, self.processes)
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step(min(1.0, (self.step + 1) / 100))
+        torch._foreach_copy_([p.data for p in self.worker.parameters()], [p.data for p in self.model.parameters()])
+        self.step += 1
+        if self.ema:
+            self.ema.update(self.model)
+        return loss.item()
+
+    def agreed(self, wish: bool) -> bool:
+        """Return what the first process wishes."""
+        flag = torch.tensor(float(wish))
+        if self.processes > 1:
+            dist.broadcast(flag, 0)
+        return bool(flag)
+
+    def save(self) -> None:
+        """Write everything needed to go on."""
+        save_state(self.folder, self.model, self.optimizer, self.step)
+        if self.ema:
+            torch.save(self.ema.shadow, self.out / "ema.tmp")
+            (self.out / "ema.tmp").replace(self.out / "ema.pt")
 
 
 def main() -> None:
@@ -223,58 +283,19 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    rank, processes = join()
-    torch.manual_seed(0)
-    model = make_transformer()
-    start(model, looking=not args.plain_start)
-    optimizer = ShardedMuon(model, args.lr, rank, processes, args.optimizer == "muon")
-    ema = Ema(model, 0.999) if rank == 0 else None
-    mine = args.out / f"rank{rank}"
-    first = load_state(mine, model, optimizer)
-    if ema and first:
-        ema.shadow, ema.count = torch.load(args.out / "ema.pt"), first
-    worker = copy.deepcopy(model).bfloat16()  # forward and backward in bfloat16, the weights themselves in float32
-    kernels.make_fast(worker)
-    ropes = [kernels.rope_of(worker, 24, image_ids(128, width), torch.bfloat16) for width in (128, 256)]
-    codec = Codec(**torch.load(HOME / "autoencoder" / "codec.pt"))
-    corpus = Corpus("train", codec, Words(HOME / "text"))
-    count = args.batch // processes
-    began = saved = time.time()
-    running, step = 0.0, first
-    if rank == 0:
-        print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, from step {first}", flush=True)
-    while True:
-        random = np.random.default_rng([11, step, rank])
-        torch.manual_seed(step * 64 + rank)
-        one = step % 8 == 7
-        loss = loss_of(worker, corpus.draw(count * 2 if one else count, one, random), ropes[0 if one else 1])
-        worker.zero_grad()
-        loss.backward()
-        take_gradients(model, worker, processes)
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step(min(1.0, (step + 1) / 100))
-        torch._foreach_copy_([p.data for p in worker.parameters()], [p.data for p in model.parameters()])
-        step += 1
-        over = torch.tensor(float(time.time() - began > args.hours * 3600), dtype=torch.float32)
-        if processes > 1:
-            dist.broadcast(over, 0)
-        if ema:
-            ema.update(model)
-            running += (loss.item() - running) * max(0.01, 1 / (step - first))
-            if step % 50 == 0 or step - first == 5:
-                speed = (step - first) * args.batch * 9 / 8 / (time.time() - began)
-                print(f"{step} {time.time() - began:.0f}s loss {running:.4f} {speed:.1f} canvases/s", flush=True)
-        due = torch.tensor(float(time.time() - saved > 300))
-        if processes > 1:
-            dist.broadcast(due, 0)
-        if due or over:
-            save_state(mine, model, optimizer, step)
-            if ema:
-                torch.save(ema.shadow, args.out / "ema.tmp")
-                (args.out / "ema.tmp").replace(args.out / "ema.pt")
+    run = Run(args)
+    first, running, began = run.step, 0.0, time.time()
+    saved = began
+    while not run.agreed(time.time() - began > args.hours * 3600):
+        loss = run.advance()
+        running += (loss - running) * max(0.01, 1 / (run.step - first))
+        if run.rank == 0 and run.step % 50 == 0:
+            speed = (run.step - first) * args.batch * 9 / 8 / (time.time() - began)
+            print(f"{run.step} {time.time() - began:.0f}s loss {running:.4f} {speed:.1f} canvases/s", flush=True)
+        if run.agreed(time.time() - saved > 300):
+            run.save()
             saved = time.time()
-        if over:
-            break
+    run.save()
 
 
 if __name__ == "__main__":

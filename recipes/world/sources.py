@@ -41,6 +41,10 @@ RENAMED = {
 }  # fmt: skip
 
 
+FLAT = r"button|sign|symbol|arrow|squared|ideograph|keycap|clock face|zodiac|aries|heart"
+"""Emojis whose names match are left out."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Source:
     """One picture of the world.
@@ -80,7 +84,10 @@ def photo(path: Path, name: str | None = None) -> Source:
 
 def wallpapers(world: Path) -> Iterator[Source]:
     """Yield the desktop photographs of KDE, MATE, Ubuntu Touch, GNOME and Palapeli."""
-    kde = "Autumn BytheWater ColdRipple ColorfulCups DarkestHour EveningGlow FallenLeaf Grey Kite OneStandsOut Path summer_1am"
+    kde = (
+        "Autumn BytheWater ColdRipple ColorfulCups DarkestHour "
+        "EveningGlow FallenLeaf Grey Kite OneStandsOut Path summer_1am"
+    )
     root = world / "x/plasma-workspace-wallpapers/usr/share/wallpapers"
     yield from (photo(root / name / "contents/images/2560x1600.jpg", name) for name in kde.split())
     for pattern in (

@@ -5,11 +5,23 @@ the embedded backbone in bfloat16; plain matrix products and a sigmoid do the sa
 pairs is a product with a signed permutation. Nothing here changes a state dict.
 """
 
+from typing import Any, Protocol, cast
+
 import torch
 from diffusers import FluxTransformer2DModel
 from diffusers.models.transformers.transformer_flux import FluxAttention
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx
+
+
+class Context(Protocol):
+    """What torch hands to an autograd function."""
+
+    saved_tensors: tuple[Tensor, ...]
+
+    def save_for_backward(self, *tensors: Tensor) -> None:
+        """Keep tensors for the way back."""
+        ...
+
 
 Rope = tuple[Tensor, Tensor, Tensor]
 """cos (N, D), sin (N, D) and the pair rotation (D, D)."""
@@ -19,18 +31,23 @@ class SigmoidGelu(torch.autograd.Function):
     """GELU's tanh form, x * sigmoid(2u) with u = sqrt(2/pi) (x + 0.044715 x^3), which is the same function."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor) -> Tensor:
+    def forward(ctx: Context, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Keep x only; everything else is made again."""
         ctx.save_for_backward(x)
         return x * torch.sigmoid(_twice_u(x))
 
     @staticmethod
-    def backward(ctx: FunctionCtx, grad: Tensor) -> Tensor:
+    def backward(ctx: Context, grad: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return grad * (s + x s (1 - s) u2') with s = sigmoid(u2)."""
         (x,) = ctx.saved_tensors
         s = torch.sigmoid(_twice_u(x))
         slope = (x * x).mul_(0.2140644488).add_(1.5957691216)
         return (slope.mul_(x).mul_(1 - s).add_(1)).mul_(s).mul_(grad)
+
+
+def fast_gelu(x: Tensor) -> Tensor:
+    """Return `SigmoidGelu` of x."""
+    return cast(Tensor, SigmoidGelu.apply(x))
 
 
 def _twice_u(x: Tensor) -> Tensor:
@@ -39,11 +56,11 @@ def _twice_u(x: Tensor) -> Tensor:
 
 
 class FastGelu(nn.Module):
-    """A module of `SigmoidGelu`."""
+    """A module of `fast_gelu`."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Activate."""
-        return SigmoidGelu.apply(x)
+        return fast_gelu(x)
 
 
 def pair_rotation(width: int) -> Tensor:
@@ -57,7 +74,8 @@ def pair_rotation(width: int) -> Tensor:
 def _normed(x: Tensor, norm: nn.Module) -> Tensor:
     """Return RMSNorm(x) over the last dimension with float32 statistics, in x's type."""
     mean = (x * x).mean(-1, keepdim=True, dtype=torch.float32)
-    return x * torch.rsqrt(mean + norm.eps).to(x.dtype) * norm.weight.to(x.dtype)
+    weight = cast(Tensor, norm.weight)
+    return x * torch.rsqrt(mean + cast(float, norm.eps)).to(x.dtype) * weight.to(x.dtype)
 
 
 def _heads(x: Tensor, count: int, norm: nn.Module | None) -> Tensor:
@@ -101,13 +119,13 @@ class FastAttention:
 
 def make_fast(model: FluxTransformer2DModel) -> None:
     """Give a transformer the fast attention and GELU in place; to be run by `forward` only."""
-    for block in (*model.transformer_blocks, *model.single_transformer_blocks):
+    for module in (*model.transformer_blocks, *model.single_transformer_blocks):
+        block = cast(Any, module)
         block.attn.processor = FastAttention()
         if hasattr(block, "act_mlp"):
             block.act_mlp = FastGelu()
         else:
-            block.ff.net[0].gelu = SigmoidGelu.apply
-            block.ff_context.net[0].gelu = SigmoidGelu.apply
+            block.ff.net[0].gelu = block.ff_context.net[0].gelu = fast_gelu
 
 
 def rope_of(model: FluxTransformer2DModel, text: int, img_ids: Tensor, dtype: torch.dtype) -> Rope:
@@ -135,7 +153,7 @@ def forward(
         model.context_embedder(text.to(dtype)),
         pooled.to(dtype),
     )
-    if model.config.guidance_embeds:
+    if model.config["guidance_embeds"]:
         time = model.time_text_embed(sigma * 1000, guidance * 1000, pooled)
     else:
         time = model.time_text_embed(sigma * 1000, pooled)

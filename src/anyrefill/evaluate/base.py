@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from anyrefill import metrics
-from anyrefill.backbone import Backbone, Condition
+from anyrefill.backbone import Backbone
 from anyrefill.backbone.latents import unpack
 from anyrefill.canvas import Canvas
 from anyrefill.errors import UserError
