@@ -58,6 +58,12 @@ def refused(answer: tuple[int, str, str], words: str) -> None:
     assert err.count("\n") == 1
 
 
+def size_of(path: str | Path) -> tuple[int, int]:
+    """Return a picture's (width, height), its file closed again."""
+    with Image.open(path) as picture:
+        return picture.size
+
+
 def blocks() -> Image.Image:
     """Return a grey picture of black and white blocks, wider than high, without any symmetry."""
     picture = Image.new("L", (80, 64))
@@ -133,7 +139,7 @@ def test_every_kind_of_mask_is_read(kind: str, run: Run, tiny: Path, photo: Path
         assert "note: target.png was resized" in err
         outs.append((tmp_path / "out.png").read_bytes())
     assert outs[0] == outs[1]
-    assert Image.open(tmp_path / "out.png").size == (64, 64)
+    assert size_of(tmp_path / "out.png") == (64, 64)
 
 
 def png_header(width: int, height: int) -> bytes:
@@ -215,9 +221,12 @@ def test_an_unwritable_output_is_refused_before_anything_is_loaded(
     refused(run("paint", "colorization", photo, "--out", "folder.png"), "Cannot write folder.png: it is a folder")
 
 
-def test_an_adapter_of_another_base_is_refused(run: Run, tiny: Path, photo: Path, tmp_path: Path) -> None:
+def test_an_adapter_of_another_base_is_refused(
+    run: Run, tiny: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     other = save_tiny_checkpoint(tmp_path / "other", seed=5)
     adapter = save_tiny_adapter(other, tmp_path / "adapter.safetensors", "colorization")
+    capsys.readouterr()
     refused(
         run("paint", "colorization", photo, "--backbone", tiny, "--adapter", adapter), "was trained on another base"
     )
@@ -236,7 +245,7 @@ def test_paint_with_a_shipped_adapter(run: Run, as_micro: Path, photo: Path) -> 
     code, out, err = run("paint", "colorization", photo, "--steps", 2, "--out", "deep/folder/out.jpg")
     assert (code, out) == (0, "deep/folder/out.jpg\n")
     assert "2/2" in err, "the progress bar"
-    assert Image.open("deep/folder/out.jpg").size == (64, 64)
+    assert size_of("deep/folder/out.jpg") == (64, 64)
     assert len(list(Path("deep/folder").iterdir())) == 1
 
 

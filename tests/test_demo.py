@@ -42,7 +42,8 @@ def test_the_bundled_photographs_say_whose_they_are(photos: list[NamedPhoto]) ->
     there = {path.name for path in PHOTOS.iterdir() if path.suffix in (".jpg", ".png")}
     assert listed == {name for name in there if not name.endswith(".mask.png")}
     for name in listed:
-        assert min(Image.open(PHOTOS / name).size) >= 128
+        with Image.open(PHOTOS / name) as picture:
+            assert min(picture.size) >= 128
 
 
 def test_what_is_given_painted_and_true(photos: list[NamedPhoto]) -> None:

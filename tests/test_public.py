@@ -10,6 +10,7 @@ import anyrefill
 
 MODULES = (
     *("canvas", "errors", "flow", "images", "pairs", "tasks", "types"),
+    *("backbone.embedded", "cli", "demo", "demo.page", "evaluate", "evaluate.baselines", "evaluate.report", "painter"),
     *("metrics", "metrics.depth", "metrics.lpips", "metrics.pixels", "metrics.shapes"),
 )
 

@@ -5,7 +5,7 @@ the embedded backbone in bfloat16; plain matrix products and a sigmoid do the sa
 pairs is a product with a signed permutation. Nothing here changes a state dict.
 """
 
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from diffusers import FluxTransformer2DModel
@@ -13,6 +13,7 @@ from diffusers.models.transformers.transformer_flux import FluxAttention
 from torch import Tensor, nn
 
 
+@runtime_checkable
 class Context(Protocol):
     """What torch hands to an autograd function."""
 
