@@ -30,15 +30,13 @@ class Predictor:
     def __call__(self, noisy: Tokens, sigma: Sigma, batch: Batch) -> Tokens:
         """Return d latents / d sigma in float32."""
         condition = self.condition(batch.fill, batch.prompts)
-        coarse = self.backbone.dtype == torch.bfloat16
-        with torch.autocast(self.backbone.device.type, torch.bfloat16, enabled=coarse):
-            if not self.fast:
-                return self.backbone.velocity(noisy, sigma, condition, self.guidance).float()
-            transformer, text = self.backbone.transformer, condition.text
-            rope = kernels.rope_of(transformer, text.embeds.shape[1], condition.img_ids, self.backbone.dtype)
-            tokens = torch.cat([noisy, condition.fill.to(noisy)], dim=-1)
-            strength = sigma.new_full(sigma.shape, self.guidance)
-            return kernels.forward(transformer, tokens, text.embeds, text.pooled, sigma, strength, rope).float()
+        if not self.fast:
+            return self.backbone.velocity(noisy, sigma, condition, self.guidance).float()
+        transformer, text = self.backbone.transformer, condition.text
+        rope = kernels.rope_of(transformer, text.embeds.shape[1], condition.img_ids, self.backbone.dtype)
+        tokens = torch.cat([noisy, condition.fill.to(noisy)], dim=-1)
+        strength = sigma.new_full(sigma.shape, self.guidance)
+        return kernels.forward(transformer, tokens, text.embeds, text.pooled, sigma, strength, rope).float()
 
 
 def flow_loss(predict: Predictor, batch: Batch, region: Region) -> Tensor:
