@@ -22,7 +22,7 @@ from recipes.world.fetch import WORLD
 
 def train_one(name: str, pairs: int, steps: int, rank: int, lr: float) -> Path:
     """Train one adapter and return its file."""
-    folder, out = WORLD.parent / "pairs" / name, WORLD.parent / "runs" / name
+    folder, out = WORLD.parent / "pairs" / f"{name}-{pairs}", WORLD.parent / "runs" / name
     write(tasks.get(name), "train", pairs, folder)
     adapter = None
     for step in train(TrainConfig(task=name, pairs=folder, out=out, steps=steps, rank=rank, lr=lr)):
@@ -38,8 +38,8 @@ def main() -> None:
     """Train the adapters asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--task", choices=TASKS, action="append")
-    parser.add_argument("--pairs", type=int, default=2000)
-    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--pairs", type=int, default=800)
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--rank", type=int, default=32)
     parser.add_argument("--lr", type=float, default=1.5e-3)
     args = parser.parse_args()
