@@ -1,5 +1,6 @@
 """Training: it learns, it resumes bit for bit, and it refuses what would be lost or mixed up."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -117,3 +118,10 @@ def test_the_rate_warms_up_and_falls() -> None:
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == pytest.approx(1.0)
     assert rates[-1] == pytest.approx(0.05, abs=0.01)
+
+
+def test_the_adapter_is_readable_by_others(config: TrainConfig, tmp_path: Path) -> None:
+    finished(replace(config, out=tmp_path))
+    umask = os.umask(0)
+    os.umask(umask)
+    assert (tmp_path / "adapter.safetensors").stat().st_mode & 0o777 == 0o666 & ~umask
