@@ -16,7 +16,6 @@ from PIL import Image
 
 from recipes.world.fetch import WORLD
 
-Image.MAX_IMAGE_PIXELS = None
 
 HELD_OUT_PHOTOS = {
     "astronaut", "chelsea", "coffee", "rocket", "china", "flower", "motorcycle_left", "motorcycle_right",
