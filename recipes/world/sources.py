@@ -16,7 +16,6 @@ from PIL import Image
 
 from recipes.world.fetch import WORLD
 
-
 HELD_OUT_PHOTOS = {
     "astronaut", "chelsea", "coffee", "rocket", "china", "flower", "motorcycle_left", "motorcycle_right",
     "bicycle", "guitar", "plane", "cat", "giraffe", "penguin", "elephant", "polar_bear", "gorilla", "lion",
