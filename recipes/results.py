@@ -89,10 +89,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--limit", type=int, default=64)
     parser.add_argument("--json", type=Path, default=WORLD.parent / "results.json")
+    parser.add_argument("--parts", type=Path, nargs="*", help="JSON files of earlier evaluations to put together")
     parser.add_argument("--note", default="it was pretrained for about an hour on two cores")
     parser.add_argument("--reuse", action="store_true", help="render the page from the JSON that is there")
     args = parser.parse_args()
-    if not args.reuse:
+    if args.parts:
+        args.json.write_text(json.dumps([report for part in args.parts for report in json.loads(part.read_text())]))
+    elif not args.reuse:
         cli.main(["evaluate", "--all", "--limit", str(args.limit), "--json", str(args.json)])
     reports = read(args.json)
     tables = "\n\n".join(f"## {report.task}\n\n{report.to_markdown()}" for report in reports)
