@@ -1,6 +1,7 @@
 """Pretrain the transformer of the embedded backbone: 19 M parameters in FLUX.1-Fill's layout.
 
     torchrun --nproc-per-node 2 -m recipes.micro.transformer --hours 2      # again to go on; a kill loses 5 minutes
+    ... --start-from src/anyrefill/assets/micro/transformer                 # from the shipped weights
 
 Corpus: two-panel canvases of one scene (recipes/world/canvases.py) with random masks, and single panels with
 holes. Loss: eq. 3 of arXiv 2502.11158 on every token, known ones weighted 0.1.
@@ -226,7 +227,11 @@ class Run:
         self.out, self.count = args.out, args.batch // self.processes
         torch.manual_seed(0)
         self.model = make_transformer()
-        start(self.model, looking=not args.plain_start)
+        if args.start_from:
+            shipped = FluxTransformer2DModel.from_pretrained(args.start_from, torch_dtype=torch.float32)
+            self.model.load_state_dict(shipped.state_dict())
+        else:
+            start(self.model, looking=not args.plain_start)
         self.optimizer = ShardedMuon(self.model, args.lr, self.rank, self.processes, args.optimizer == "muon")
         self.ema = Ema(self.model, 0.999) if self.rank == 0 else None
         self.folder = args.out / f"rank{self.rank}"
@@ -279,6 +284,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--optimizer", choices=["muon", "adam"], default="muon")
     parser.add_argument("--plain-start", action="store_true")
+    parser.add_argument("--start-from", type=Path, help="a transformer's folder, where no state lies in --out")
     parser.add_argument("--out", type=Path, default=HOME / "transformer")
     args = parser.parse_args()
     torch.set_num_threads(1)
