@@ -17,7 +17,7 @@ from anyrefill.pairs import Pair, PairFolder
 from anyrefill.tasks import Task
 from anyrefill.types import Panel, Size
 
-__all__ = ["Progress", "Report", "Row", "Score", "evaluate", "evaluating", "held_out_pairs", "heldout"]
+__all__ = ["Progress", "Report", "Row", "Score", "evaluate", "evaluating", "held_out_pairs", "heldout", "score"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,10 +158,10 @@ def _runs(
 def _row(name: str, panels: Sequence[Panel], pairs: Sequence[Pair], task: Task) -> Row:
     """Score one way to answer."""
     decoded = [(task.decode(panel), task.decode(pair.target)) for panel, pair in zip(panels, pairs, strict=True)]
-    return Row(name=name, scores=tuple(_score(metric, decoded) for metric in task.metrics))
+    return Row(name=name, scores=tuple(score(metric, decoded) for metric in task.metrics))
 
 
-def _score(metric: Metric, decoded: Sequence[tuple[Tensor, Tensor]]) -> Score:
+def score(metric: Metric, decoded: Sequence[tuple[Tensor, Tensor]]) -> Score:
     """Score answers by one metric, or say why it cannot be computed here."""
     try:
         values = [metric(answer, truth) for answer, truth in decoded]

@@ -16,7 +16,7 @@ from anyrefill.backbone import Backbone
 from anyrefill.backbone.latents import unpack
 from anyrefill.canvas import Canvas
 from anyrefill.errors import UserError
-from anyrefill.evaluate import Progress, evaluating, held_out_pairs
+from anyrefill.evaluate import Progress, evaluating, held_out_pairs, score
 from anyrefill.evaluate.report import Report, Row, Score
 from anyrefill.metrics import Metric
 from anyrefill.painter import Painter
@@ -149,16 +149,8 @@ def _telea(pair: Pair) -> Panel:
 
 def _scores(wanted: Sequence[Metric], panels: Sequence[Panel], pairs: Sequence[Pair]) -> tuple[Score, ...]:
     """Score panels against the pairs' targets."""
-    return tuple(_score(metric, panels, pairs) for metric in wanted)
-
-
-def _score(metric: Metric, panels: Sequence[Panel], pairs: Sequence[Pair]) -> Score:
-    """Score by one metric, or say why it cannot be computed here."""
-    try:
-        values = [metric(panel.clamp(-1, 1), pair.target) for panel, pair in zip(panels, pairs, strict=True)]
-    except UserError as error:
-        return Score(metric=metric.__name__, aim=metrics.aim(metric), note=str(error))
-    return Score.of(metric.__name__, metrics.aim(metric), values)
+    answers = [(panel.clamp(-1, 1), pair.target) for panel, pair in zip(panels, pairs, strict=True)]
+    return tuple(score(metric, answers) for metric in wanted)
 
 
 def _report(name: str, pairs: Sequence[Pair], rows: tuple[Row, ...], seconds: float) -> Report:
