@@ -310,7 +310,7 @@ def test_an_interrupted_save_leaves_the_old_file(
         raise OSError("disk full")
 
     monkeypatch.setattr("os.fsync", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(UserError, match="disk full"):
         save_adapter(tmp_path / "a", backbone, replace(passport, steps=9))
     assert (tmp_path / "a").read_bytes() == old
     assert [entry.name for entry in tmp_path.iterdir()] == ["a"]

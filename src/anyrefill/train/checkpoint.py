@@ -1,6 +1,5 @@
 """A run's state on disk: written whole or not at all, and only taken up by the run that wrote it."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +9,7 @@ import torch
 from torch import nn
 
 from anyrefill.errors import UserError
+from anyrefill.files import whole
 from anyrefill.train.config import TrainConfig
 
 __all__ = ["Checkpoint"]
@@ -60,13 +60,5 @@ class Checkpoint:
             "optimizer": optimizer.state_dict(),
             "step": step,
         }
-        temporary = self.path.with_suffix(".tmp")
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
-                torch.save(state, file)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.path)
-        except OSError as error:
-            raise UserError(f"Cannot write {self.path}: {error.strerror or error}.") from error
+        with whole(self.path) as part:
+            torch.save(state, part)

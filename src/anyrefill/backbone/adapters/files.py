@@ -1,7 +1,6 @@
 """Adapter files: safetensors that diffusers reads too, with a passport that is checked before they are used."""
 
 import json
-import os
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +26,7 @@ from anyrefill.backbone.adapters.lora import (
 from anyrefill.backbone.adapters.passport import Passport
 from anyrefill.backbone.fill import FluxFill
 from anyrefill.errors import UserError
+from anyrefill.files import whole
 
 __all__ = ["load_adapter", "read_passport", "save_adapter"]
 
@@ -53,7 +53,8 @@ def save_adapter(path: str | Path, backbone: FluxFill, passport: Passport, *, na
         raise UserError(f"{path} would say alpha {passport.alpha}, but the adapter has {alpha}")
     settings = json.dumps(_peft_settings(passport, transformer), sort_keys=True)
     header = {"format": "pt", PASSPORT_KEY: passport.to_json(), PEFT_KEY: settings}
-    _write_whole(path, save(tensors, metadata=header))
+    with whole(path) as part:
+        part.write_bytes(save(tensors, metadata=header))
 
 
 def read_passport(path: str | Path) -> Passport:
@@ -128,20 +129,6 @@ def _peft_settings(passport: Passport, transformer: FluxTransformer2DModel) -> d
     layers = matching_layers(transformer, passport.targets)
     settings = {"r": passport.rank, "lora_alpha": passport.alpha, "target_modules": layers}
     return {PREFIX + key: value for key, value in settings.items()}
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write beside the file, then rename: a crash leaves the old file or none, never half of one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 @contextmanager

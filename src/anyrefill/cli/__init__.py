@@ -1,0 +1,111 @@
+"""The command line: one verb for each stage, one module for each verb.
+
+A command is a flat frozen dataclass, which tyro parses, and a function that runs it. What is slow to import is
+imported when a command runs, so that help and mistakes answer at once.
+"""
+
+import contextlib
+import io
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import dropwhile, takewhile
+from typing import Any, NoReturn
+
+import tyro
+from tyro.conf import FlagCreatePairsOff
+
+from anyrefill.cli.demo import Demo, demo
+from anyrefill.cli.evaluate import Evaluate, evaluate
+from anyrefill.cli.paint import Paint, paint
+from anyrefill.cli.tasks import ListTasks, list_tasks
+from anyrefill.cli.train import train, train_options
+from anyrefill.errors import UserError
+
+__all__ = ["COMMANDS", "Command", "main"]
+
+HELP_TEXT = " " * 8
+"""How far tyro indents the help text below an argument that it complains of."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """One verb.
+
+    Attributes:
+        summary: one line for the help.
+        options: returns the dataclass that tyro parses.
+        run: takes what was parsed.
+    """
+
+    summary: str
+    options: Callable[[], type]
+    run: Callable[[Any], None]
+
+
+COMMANDS = {
+    "tasks": Command(summary="list the tasks", options=lambda: ListTasks, run=list_tasks),
+    "demo": Command(summary="paint every shipped task on bundled photographs", options=lambda: Demo, run=demo),
+    "paint": Command(summary="paint the right panel from the reference on its left", options=lambda: Paint, run=paint),
+    "train": Command(summary="train one task's LoRA on a folder of pairs", options=train_options, run=train),
+    "evaluate": Command(summary="score a task on held-out pairs", options=lambda: Evaluate, run=evaluate),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run one command; a user's mistake is one sentence on stderr and exit code 2."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if not words or words[0] in ("-h", "--help"):
+            print(_usage())
+            return
+        if words[0] not in COMMANDS:
+            raise UserError(f"There is no command {words[0]!r}; there are {', '.join(COMMANDS)}.")
+        command = COMMANDS[words[0]]
+        command.run(_parse(command.options(), words))
+    except UserError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        print("anyrefill: stopped.", file=sys.stderr)
+        sys.exit(130)
+
+
+def _usage() -> str:
+    """Return the help of the command itself."""
+    lines = [f"  {name:10} {command.summary}" for name, command in COMMANDS.items()]
+    head = ("usage: anyrefill COMMAND ...", "", "Reference-guided image tasks by filling one half of a canvas.", "")
+    return "\n".join([*head, *lines, "", "anyrefill COMMAND --help tells more."])
+
+
+def _parse(options: type, words: Sequence[str]) -> Any:  # noqa: ANN401 - an instance of the options
+    """Return a command's options; tyro's framed complaint becomes one sentence."""
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(options, prog=f"anyrefill {words[0]}", args=words[1:], config=(FlagCreatePairsOff,))
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+    raise UserError(f"{_unframed(complaint.getvalue())} (see anyrefill {words[0]} --help).")
+
+
+def _unframed(box: str) -> str:
+    """Return the first paragraph of a box drawn by tyro as part of a sentence, without the help texts in it."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", box).strip("\n")
+    lines = dropwhile(_is_rule, [line[2:].rstrip("│ ") for line in plain.splitlines()[1:]])
+    paragraph = takewhile(lambda line: line and not _is_rule(line), lines)
+    text = " ".join(line.strip() for line in paragraph if not line.startswith(HELP_TEXT)).rstrip(". ")
+    return re.sub(r"^Error parsing (\S+): .* from \[(.*)\]$", r"\1 cannot be \2", text).replace(". ", ": ")
+
+
+def _is_rule(line: str) -> bool:
+    """Return whether a line only separates; tyro draws in ASCII where the terminal has nothing else."""
+    return line.startswith(("───", "---"))
+
+
+def _fail(sentence: str) -> NoReturn:
+    """Print one sentence and exit with code 2."""
+    sentence = " ".join(sentence.split())
+    print(f"anyrefill: {sentence}{'' if sentence.endswith('.') else '.'}", file=sys.stderr)
+    sys.exit(2)

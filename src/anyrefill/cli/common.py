@@ -1,0 +1,102 @@
+"""What several commands share: words for their options, the bar, and checks before anything slow."""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
+
+from tqdm import tqdm
+from tyro.conf import arg
+
+from anyrefill.errors import UserError
+
+if TYPE_CHECKING:
+    from anyrefill.painter import Painter
+
+__all__ = [
+    "Count",
+    "Picture",
+    "Strength",
+    "TaskName",
+    "check_counts",
+    "check_picture",
+    "check_writable",
+    "load_painter",
+    "with_bar",
+]
+
+TaskName = Annotated[str, arg(metavar="TASK")]
+Count = Annotated[int | None, arg(metavar="N")]
+Strength = Annotated[float | None, arg(metavar="G")]
+Picture = Annotated[Path, arg(metavar="PNG")]
+
+
+@runtime_checkable
+class Asked(Protocol):
+    """The options that say what to paint with."""
+
+    @property
+    def backbone(self) -> str:
+        """A base's name."""
+        ...
+
+    @property
+    def adapter(self) -> str | None:
+        """A file, a run, or none."""
+        ...
+
+
+def load_painter(task: str, options: Asked) -> "Painter":
+    """Load what a command asks for."""
+    from anyrefill.painter import load
+
+    return load(task, options.backbone, options.adapter)
+
+
+def with_bar(run: Iterator[Any], title: str) -> Iterator[Any]:
+    """Pass on records that know (done, total) or (step, steps), and draw a bar of them on stderr.
+
+    The bar appears with the first record, so that a mistake found before it stands alone.
+    """
+    with contextlib.ExitStack() as stack:
+        bar = None
+        for record in run:
+            done, total = (record.done, record.total) if hasattr(record, "done") else (record.step, record.steps)
+            bar = stack.enter_context(tqdm(desc=title, total=total, dynamic_ncols=True)) if bar is None else bar
+            if hasattr(record, "loss"):
+                bar.set_postfix(loss=f"{record.loss:.4f}", refresh=False)
+            bar.update(done - bar.n)
+            yield record
+
+
+def check_counts(guidance: float | None = None, **counts: int | None) -> None:
+    """Refuse numbers that nothing can be painted with, before anything slow."""
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            raise UserError(f"--{name} must be at least 1, not {count}.")
+    if guidance is not None and not 0 <= guidance < float("inf"):
+        raise UserError(f"--guidance must be 0 or more, not {guidance:g}.")
+
+
+def check_picture(out: Path, inputs: Sequence[Path | None]) -> None:
+    """Refuse an output that could not be written, or would overwrite an input, before painting it."""
+    from anyrefill.images import WRITABLE
+
+    if out.suffix.lower() not in WRITABLE:
+        raise UserError(f"Cannot write {out}: its name must end in one of {', '.join(WRITABLE)}.")
+    if any(path is not None and path.resolve() == out.resolve() for path in inputs):
+        raise UserError(f"Cannot write {out}: it is one of the pictures to read.")
+    check_writable(out)
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a file that could not be written, by trying the nearest folder that is there."""
+    if path.is_dir():
+        raise UserError(f"Cannot write {path}: it is a folder.")
+    folder = next(folder for folder in path.absolute().parents if folder.exists())
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"Cannot write {path}: {folder}: {error.strerror or error}.") from error

@@ -1,0 +1,124 @@
+"""`anyrefill evaluate`."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import Positional, arg
+
+from anyrefill.cli.common import Count, Strength, check_counts, check_writable, load_painter, with_bar
+from anyrefill.errors import UserError
+from anyrefill.files import write_text
+
+if TYPE_CHECKING:
+    from anyrefill.evaluate import Progress, Report
+
+__all__ = ["Evaluate", "evaluate"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Score a task on held-out pairs, beside baselines."""
+
+    task: Positional[Annotated[str | None, arg(metavar="[TASK]")]] = None
+    """A name from `anyrefill tasks`, a .py file that defines one, or backbone: what it can do without an adapter."""
+    pairs: Positional[Annotated[Path | None, arg(metavar="[PAIRS]")]] = None
+    """A folder of pairs; by default ~/.cache/anyrefill/heldout/TASK."""
+    all: bool = False
+    """The backbone, and every task whose adapter ships with micro."""
+    limit: Count = None
+    """Pairs to read at most."""
+    json: Annotated[Path | None, arg(metavar="FILE")] = None
+    """Write every picture's scores there too."""
+    baselines: bool = True
+    """Leave out the baselines that have to be painted: another reference, no adapter."""
+    backbone: Annotated[str, arg(metavar="ID")] = "micro"
+    """micro, a folder in diffusers' FLUX.1-Fill layout, or a hub id."""
+    adapter: Annotated[str | None, arg(metavar="NAME|PATH")] = None
+    """A file, the folder of a training run, or none; by default the one that ships with micro."""
+    steps: Count = None
+    """Euler steps, one backbone call each; 20 if not given."""
+    guidance: Strength = None
+    """Distilled guidance strength; by default the one the adapter asks for."""
+    seed: int = 0
+    """Of the first pair's noise; the next pair's is one more."""
+    batch: Annotated[int, arg(metavar="N")] = 8
+    """Canvases that go through the backbone together."""
+
+
+def evaluate(options: Evaluate) -> None:
+    """Print a table of scores for each task asked for."""
+    check_counts(steps=options.steps, guidance=options.guidance, limit=options.limit, batch=options.batch)
+    if options.all == (options.task is not None):
+        raise UserError("Give either a task or --all.")
+    if options.json is not None:
+        check_writable(options.json)
+    reports: list[Report] = []
+    for task in _asked_for(options):
+        for report in _reports(task, options):
+            reports.append(report)
+            print(report.to_markdown(), end="\n\n", flush=True)
+    if options.json is not None:
+        write_text(options.json, "[" + ",\n".join(report.to_json() for report in reports) + "]\n")
+
+
+def _asked_for(options: Evaluate) -> list[str]:
+    """Return the tasks to evaluate."""
+    from anyrefill.backbone.embedded import find_base, shipped
+
+    if options.task is not None:
+        return [options.task]
+    find_base("micro")
+    if not shipped():
+        raise UserError("No adapter ships with the embedded backbone, so --all has nothing to evaluate.")
+    return ["backbone", *shipped()]
+
+
+def _reports(task: str, options: Evaluate) -> "Iterator[Report]":
+    """Yield the report of one task, or the three of the bare backbone."""
+    if task != "backbone":
+        yield _evaluate_one(task, options)
+        return
+    from anyrefill.evaluate import base
+    from anyrefill.painter import load
+
+    painter = load(base.COPYING, options.backbone, adapter="none")
+    for run in base.runs(
+        painter,
+        limit=options.limit,
+        steps=options.steps,
+        guidance=options.guidance,
+        seed=options.seed,
+        batch_size=options.batch,
+    ):
+        yield _ended(run, task)
+
+
+def _ended(run: "Iterator[Progress]", title: str) -> "Report":
+    """Run an evaluation to its end under a bar and return its report."""
+    *_, last = with_bar(run, title)
+    if last.report is None:
+        raise RuntimeError("an evaluation ends with its report")
+    return last.report
+
+
+def _evaluate_one(task: str, options: Evaluate) -> "Report":
+    """Return the report of one task."""
+    from anyrefill.evaluate import evaluating, held_out_pairs
+    from anyrefill.painter import load
+
+    painter = load_painter(task, options)
+    pairs = held_out_pairs(painter.task, painter.size, options.pairs, options.limit)
+    has_bare = options.baselines and painter.passport is not None
+    run = evaluating(
+        painter,
+        pairs,
+        bare=load(painter.task, options.backbone, adapter="none") if has_bare else None,
+        baselines=options.baselines,
+        steps=options.steps,
+        guidance=options.guidance,
+        seed=options.seed,
+        batch_size=options.batch,
+    )
+    return _ended(run, painter.task.name)

@@ -1,0 +1,56 @@
+"""`anyrefill paint`."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from anyrefill.cli.common import Count, Picture, Strength, TaskName, check_counts, check_picture, load_painter, with_bar
+
+__all__ = ["Paint", "paint"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paint:
+    """Paint the right panel from the reference on its left."""
+
+    task: Positional[TaskName]
+    """A name from `anyrefill tasks`, or a .py file that defines one."""
+    reference: Positional[Annotated[Path, arg(metavar="REFERENCE")]]
+    """The left panel."""
+    target: Positional[Annotated[Path | None, arg(metavar="[TARGET]")]] = None
+    """The right panel; only needed where the task keeps a part of it."""
+    mask: Annotated[Path | None, arg(metavar="PNG")] = None
+    """White where the target is to be painted; as large as the target."""
+    caption: Annotated[str, arg(metavar="TEXT")] = ""
+    """The words that fill the task's prompt template."""
+    out: Picture = Path("painted.png")
+    """Where the painted panel goes."""
+    backbone: Annotated[str, arg(metavar="ID")] = "micro"
+    """micro, a folder in diffusers' FLUX.1-Fill layout, or a hub id."""
+    adapter: Annotated[str | None, arg(metavar="NAME|PATH")] = None
+    """A file, the folder of a training run, or none; by default the one that ships with micro."""
+    steps: Count = None
+    """Euler steps, one backbone call each; 20 if not given."""
+    guidance: Strength = None
+    """Distilled guidance strength; by default the one the adapter asks for."""
+    seed: int = 0
+    """Of the noise."""
+
+
+def paint(options: Paint) -> None:
+    """Paint one picture and print where it is."""
+    check_counts(steps=options.steps, guidance=options.guidance)
+    check_picture(options.out, [options.reference, options.target, options.mask])
+    from anyrefill import images
+
+    painter = load_painter(options.task, options)
+    request = painter.prepare(options.reference, options.target, mask=options.mask, caption=options.caption)
+    for note in request.notes:
+        print(f"note: {note}", file=sys.stderr)
+    run = painter.painting([request.pair], steps=options.steps, guidance=options.guidance, seed=options.seed)
+    *_, last = with_bar(run, options.task)
+    images.save(images.to_pil(last.panels[0]), options.out)
+    print(options.out)

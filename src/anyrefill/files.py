@@ -1,0 +1,53 @@
+"""Files that are written whole or not at all."""
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from anyrefill.errors import UserError
+
+__all__ = ["whole", "write_text"]
+
+
+@contextmanager
+def whole(path: Path) -> Generator[Path, None, None]:
+    """Lend a name beside `path`; what was written there is flushed to the disk and takes its place at the end.
+
+    A reader, or a run after a crash, sees the old file or the new one, never half of one. Folders on the way are made.
+
+    Raises:
+        UserError: the path cannot be written.
+    """
+    part = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        _flush(part)
+        part.replace(path)
+    except FileExistsError as error:
+        raise UserError(f"Cannot write {path}: {path.parent} is not a folder.") from error
+    except OSError as error:
+        raise UserError(f"Cannot write {path}: {error.strerror or error}.") from error
+    finally:
+        with suppress(OSError):
+            part.unlink()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in UTF-8, or leave the path as it was.
+
+    Raises:
+        UserError: the path cannot be written.
+    """
+    with whole(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def _flush(path: Path) -> None:
+    """Make sure that the content is on the disk before its name is."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
