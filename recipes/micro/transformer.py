@@ -172,9 +172,7 @@ def channel_weights(columns: Tensor) -> Tensor:
     return (reach / reach.mean()).repeat_interleave(4)
 
 
-def loss_of(
-    model: FluxTransformer2DModel, batch: tuple[Tensor, ...], rope: kernels.Rope, channels: Tensor
-) -> Tensor:
+def loss_of(model: FluxTransformer2DModel, batch: tuple[Tensor, ...], rope: kernels.Rope, channels: Tensor) -> Tensor:
     """Return the weighted flow-matching loss of a batch."""
     clean, fill, tokens, pooled = batch
     sigma = draw_sigma(len(clean))
