@@ -261,3 +261,33 @@ def test_other_weights_are_refused(tmp_path: Path) -> None:
 def test_the_unpickler_runs_nothing() -> None:
     with pytest.raises(pickle.UnpicklingError, match=r"has no place in a weights file"):
         lpips_module._ArraysOnly(io.BytesIO(pickle.dumps(print))).load()
+
+
+# ------------------------------------------------------------------ lines and depth as drawn
+
+
+def test_lines_forgive_one_pixel() -> None:
+    wanted = torch.full((3, 16, 16), -1.0)
+    wanted[:, 8] = 1
+    assert metrics.line_scores(wanted.roll(1, 1), wanted) == (1, 1, 1)
+    assert metrics.line_scores(wanted.roll(2, 1), wanted) == (0, 0, 0)
+    half = wanted.clone()
+    half[:, :, 8:] = -1
+    precision, recall, f1 = metrics.line_scores(half, wanted)
+    assert (precision, recall) == (1, 9 / 16)
+    assert metrics.line_f1(half, wanted) == f1 == pytest.approx(2 * 9 / 25)
+
+
+def test_lines_where_there_are_none() -> None:
+    empty, full = torch.full((3, 8, 8), -1.0), torch.ones(3, 8, 8)
+    assert metrics.line_f1(empty, empty) == 1
+    assert metrics.line_f1(full, empty) == metrics.line_f1(empty, full) == 0
+
+
+def test_depth_correlation_is_pearsons() -> None:
+    a, b = torch.rand(1, 9, 7), torch.rand(1, 9, 7)
+    wanted = np.corrcoef(a.flatten().numpy(), b.flatten().numpy())[0, 1]
+    assert metrics.depth_correlation(a, b) == pytest.approx(wanted, abs=1e-6)
+    assert metrics.depth_correlation(3 * a + 2, a) == pytest.approx(1)
+    assert metrics.depth_correlation(-a, a) == pytest.approx(-1)
+    assert metrics.depth_correlation(torch.ones(1, 9, 7), a) == 0

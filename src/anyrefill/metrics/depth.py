@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["abs_rel", "align", "delta1"]
+__all__ = ["abs_rel", "align", "delta1", "depth_correlation"]
 
 Depth = Float[Tensor, "1 H W"]
 """Relative depth, larger = farther, at least 0."""
@@ -35,3 +35,13 @@ def delta1(painted: Depth, target: Depth) -> float:
     """Return the share of pixels with max(d / d*, d* / d) < 1.25 after `align`; 1 is best."""
     depth, truth = align(painted, target).clamp_min(FLOOR), target.clamp_min(FLOOR)
     return (torch.maximum(depth / truth, truth / depth) < 1.25).float().mean().item()
+
+
+def depth_correlation(painted: Depth, target: Depth) -> float:
+    """Return Pearson's correlation of two depth maps, in [-1, 1]; 0 where either is flat, 1 is best.
+
+    Blind to scale and zero by itself, so nothing is aligned; a map upside down scores below 0.
+    """
+    x, y = (depth.double() - depth.double().mean() for depth in (painted, target))
+    spread = (x.pow(2).sum() * y.pow(2).sum()).sqrt()
+    return ((x * y).sum() / spread).item() if spread > 0 else 0.0

@@ -9,7 +9,7 @@ from torch import Tensor
 from anyrefill.metrics.pixels import luma
 from anyrefill.types import Mask, Panel
 
-__all__ = ["canny", "edge_f1", "edge_scores", "iou"]
+__all__ = ["canny", "edge_f1", "edge_scores", "iou", "line_f1", "line_scores"]
 
 
 def iou(painted: Float[Tensor, "C H W"], target: Float[Tensor, "C H W"]) -> float:
@@ -48,7 +48,32 @@ def edge_scores(painted: Panel, target: Panel, tolerance: int = 1) -> tuple[floa
         target: the panel with the right edges.
         tolerance: pixels, in the largest of |dx| and |dy|.
     """
-    found, wanted = canny(painted), canny(target)
+    return _scores(canny(painted), canny(target), tolerance)
+
+
+def line_f1(painted: Float[Tensor, "C H W"], target: Float[Tensor, "C H W"]) -> float:
+    """Return the F1 of `line_scores`."""
+    return line_scores(painted, target)[2]
+
+
+def line_scores(
+    painted: Float[Tensor, "C H W"], target: Float[Tensor, "C H W"], tolerance: int = 1
+) -> tuple[float, float, float]:
+    """Return (precision, recall, F1) of two drawings whose lines are the pixels brighter than mid-grey.
+
+    As `edge_scores`, but the panels are the edges themselves, not pictures that have them.
+
+    Args:
+        painted: the painted lines; channels are averaged.
+        target: the right lines.
+        tolerance: pixels, in the largest of |dx| and |dy|.
+    """
+    found, wanted = ((panel.mean(dim=0, keepdim=True) > 0).float() for panel in (painted, target))
+    return _scores(found, wanted, tolerance)
+
+
+def _scores(found: Mask, wanted: Mask, tolerance: int) -> tuple[float, float, float]:
+    """Return (precision, recall, F1) of the pixels found against those wanted."""
     precision = _share(found, _dilate(wanted, tolerance), wanted)
     recall = _share(wanted, _dilate(found, tolerance), found)
     total = precision + recall

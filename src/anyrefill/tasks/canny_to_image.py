@@ -21,7 +21,7 @@ def make(photo: Photo, _generator: Generator) -> Pair:
 task = Task(
     name="canny-to-image",
     summary="Canny edges -> photograph that has them",
-    prompt="a photograph that follows the edges on the left {caption}",
+    prompt="photo from edges {caption}",
     make=make,
     metrics=(edge_f1, psnr),
     pairs=10,

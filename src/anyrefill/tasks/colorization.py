@@ -17,7 +17,7 @@ def make(photo: Photo, _generator: Generator) -> Pair:
 task = Task(
     name="colorization",
     summary="grey photograph -> the photograph in colour",
-    prompt="the left photograph in natural colours {caption}",
+    prompt="color photo {caption}",
     make=make,
     metrics=(luma_psnr, colourfulness_ratio, lpips_alex, psnr),
     pairs=10,

@@ -59,7 +59,7 @@ def _between(ends: tuple[float, float], share: float) -> float:
 task = Task(
     name="deblur",
     summary="blurred and noisy photograph -> sharp photograph",
-    prompt="the left photograph, sharp and free of noise {caption}",
+    prompt="sharp photo {caption}",
     make=make,
     metrics=(psnr, ssim),
     pairs=100,

@@ -33,7 +33,7 @@ def decode(panel: Panel) -> Tensor:
 task = Task(
     name="image-to-segment",
     summary="photograph -> silhouette of its subject, white on black",
-    prompt="a segmentation of the subject in the left photograph, white on black {caption}",
+    prompt="white silhouette on black {caption}",
     make=make,
     decode=decode,
     metrics=(iou,),

@@ -1,0 +1,231 @@
+"""Render people and rooms: exact masks and depth, states and views that differ by one thing alone.
+
+    python -m recipes.world.fetch --renderer
+    nice -n 15 ~/.cache/anyrefill/render-venv/bin/python -m recipes.world.render people --count 300
+    nice -n 15 ~/.cache/anyrefill/render-venv/bin/python -m recipes.world.render rooms --count 800
+    ~/.cache/anyrefill/render-venv/bin/python -m recipes.world.render sheet --out docs/images/world.jpg
+
+Into ~/.cache/anyrefill/renders/KIND/SPLIT/SEED/, one folder an identity or room, complete or not there; the same
+command goes on where it was stopped. A seed gives the same pictures. One in eight seeds is held out; its backdrops,
+pictures on the wall and furniture are held-out ones, too.
+"""
+
+import argparse
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from PIL import Image, ImageFilter
+from tqdm import tqdm
+
+from recipes.world.fetch import RENDERS
+from recipes.world.people import Person, State, build, draw_person
+from recipes.world.sources import photos
+
+STATES = {
+    f"{age}-{who}": State(age=value, gender=gender)
+    for age, value in (("child", 0.15), ("young", 0.5), ("old", 0.92))
+    for who, gender in (("woman", 0.0), ("man", 1.0))
+}
+LAMPS = {"left": (-6.0, 2.5, 4.0), "right": (6.0, 2.5, 4.0), "above": (0.5, 7.0, 4.0), "the front": (1.2, 1.6, 8.0)}
+"""Where the lamp stands, as the viewer sees it."""
+TINTS = {"warm": (1.0, 0.68, 0.38), "cold": (0.55, 0.78, 1.0), "white": (1.0, 0.97, 0.92), "green": (0.55, 1.0, 0.55)}
+BACKDROP = 11.6
+"""What is farther than this from a portrait's camera is no part of the person."""
+AMBIENT = 0.16
+
+Files = dict[str, Image.Image]
+"""File name -> picture."""
+
+
+def split_of(seed: int) -> str:
+    """Return whose split a seed is: one in eight is held out."""
+    return "test" if seed % 8 == 0 else "train"
+
+
+@cache
+def pictures(split: str) -> list[Path]:
+    """Return the photographs that may hang behind a person or on a wall."""
+    return [source.path for source in photos() if source.held_out == (split == "test")]
+
+
+def crop(paths: list[Path], side: int, random: np.random.Generator, blur: float = 0) -> np.ndarray:
+    """Return a square of a random photograph, (side, side, 3) uint8; grey without any photograph."""
+    if not paths:
+        return np.full((side, side, 3), 128, np.uint8)
+    with Image.open(paths[random.integers(len(paths))]) as image:
+        image.draft("RGB", (2 * side, 2 * side))
+        image = image.convert("RGB")
+    edge = int(min(image.size) * random.uniform(0.6, 1))
+    x, y = (int(random.integers(0, length - edge + 1)) for length in image.size)
+    image = image.crop((x, y, x + edge, y + edge)).resize((side, side), Image.Resampling.LANCZOS)
+    return np.asarray(image.filter(ImageFilter.GaussianBlur(blur)))
+
+
+def lights(random: np.random.Generator) -> Iterator[tuple[str, str]]:
+    """Yield a tint for each direction, in random order."""
+    for place in random.permutation(list(LAMPS)):
+        yield str(random.choice(list(TINTS))), str(place)
+
+
+def light_words(tint: str, place: str) -> str:
+    """Return what a caption says of a light."""
+    return f"{tint} light from {place if place in ('above', 'the front') else f'the {place}'}"
+
+
+def render_person(seed: int, side: int, samples: int) -> tuple[Files, dict[str, object]]:
+    """Return every state of a person in one light, and one state in every light."""
+    random, person = np.random.default_rng([41, seed]), draw_person(seed)
+    backdrop = crop(pictures(split_of(seed)), 2 * side, random, blur=side / 40)
+    plan = list(lights(random))
+    relit = str(random.choice(list(STATES)))
+    shots = [(name, *plan[0]) for name in STATES] + [(relit, *light) for light in plan[1:]]
+    files: Files = {}
+    facts: list[dict[str, object]] = []
+    for name in STATES:
+        mine = [shot for shot in shots if shot[0] == name]
+        for stem, pixels in render_state(person, STATES[name], [shot[1:] for shot in mine], backdrop, side, samples):
+            files[f"{name}{stem}"] = pixels
+        facts += [
+            {"file": f"{name}.{index}.png", "mask": f"{name}.mask.png", "depth": f"{name}.depth.png", "state": name,
+             "words": STATES[name].words, "light": light_words(tint, place)}
+            for index, (_, tint, place) in enumerate(mine)
+        ]  # fmt: skip
+    return files, {"seed": seed, "pictures": facts}
+
+
+def render_state(
+    person: Person, state: State, plan: list[tuple[str, str]], backdrop: np.ndarray, side: int, samples: int
+) -> Iterator[tuple[str, Image.Image]]:
+    """Yield a state's picture in each light, then its mask and depth."""
+    import mitsuba as mi
+
+    from recipes.world import render_scene as draw
+
+    surfaces, hair = build(person, state)
+    exposure = float(np.interp(person.skin.mean(), [0.08, 0.6], [1.25, 0.75]))
+    distance = None
+    with TemporaryDirectory(prefix="anyrefill-hair-") as folder:
+        scene = draw.portrait(surfaces, hair, backdrop, side, samples, Path(folder))
+        scene["ambient"] = {"type": "constant", "radiance": {"type": "rgb", "value": [AMBIENT] * 3}}
+        for index, (tint, place) in enumerate(plan):
+            aim, power = np.array([0, -0.2, -0.3]), 26 * np.array(TINTS[tint])
+            scene["lamp"] = draw.lamp(np.array(LAMPS[place]), aim, 1.3, power)
+            loaded = mi.load_dict(scene)
+            view = draw.shoot(loaded, loaded.sensors()[0], samples, seed=person.seed)
+            yield f".{index}.png", Image.fromarray(draw.exposed(view.light, exposure))
+            distance = view.distance if distance is None else distance
+    if distance is not None:
+        yield ".mask.png", Image.fromarray(((distance < BACKDROP) * 255).astype(np.uint8))
+        yield ".depth.png", Image.fromarray(draw.nearness(distance))
+
+
+def render_room(seed: int, side: int, samples: int) -> tuple[Files, dict[str, object]]:
+    """Return two views of a room with their depths."""
+    import mitsuba as mi
+
+    from recipes.world import render_scene as draw
+    from recipes.world.rooms import draw_room, furnish
+
+    split = split_of(seed)
+    room = draw_room(seed, split)
+    random = np.random.default_rng([43, seed])
+    scene = mi.load_dict(furnish(room, [crop(pictures(split), 128, random) for _ in room.frames]))
+    files: Files = {}
+    exposure = None
+    for index, origin in enumerate(room.cameras):
+        sensor = mi.load_dict(draw.camera(origin, room.target, 52, side, samples))
+        view = draw.shoot(scene, sensor, samples, seed=seed)
+        if exposure is None:
+            exposure = 0.17 / max(1e-3, float(np.exp(np.log(view.light.mean(2) + 1e-3).mean())))
+        files[f"{index}.png"] = Image.fromarray(draw.exposed(view.light, exposure))
+        files[f"{index}.depth.png"] = Image.fromarray(draw.nearness(view.distance))
+    return files, {"seed": seed, "words": room.words, "credits": room.credits}
+
+
+def write(folder: Path, files: Files, facts: dict[str, object]) -> None:
+    """Write one identity or room, complete or not at all."""
+    part = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    for name, image in files.items():
+        image.save(part / name)
+    (part / "facts.json").write_text(json.dumps(facts, indent=1))
+    part.rename(folder)
+
+
+def render_all(kind: str, first: int, count: int, side: int, samples: int, root: Path = RENDERS) -> None:
+    """Render what is not there yet, and keep the splits' manifest.jsonl up to date."""
+    make = render_person if kind == "people" else render_room
+    for seed in tqdm(range(first, first + count), desc=kind, unit="item"):
+        folder = root / kind / split_of(seed) / f"{seed:06d}"
+        if folder.exists():
+            continue
+        began = time.process_time()
+        files, facts = make(seed, side, samples)
+        spent = round(time.process_time() - began, 2)
+        write(folder, files, facts | {"side": side, "samples": samples, "cpu_seconds": spent})
+        tqdm.write(f"{kind} {seed}: {len(files)} files, {spent} CPU-seconds")
+        write_manifest(folder.parent)
+
+
+def write_manifest(folder: Path) -> None:
+    """List every item of a split in its manifest.jsonl."""
+    found = sorted(folder.glob("[0-9]*/facts.json"))
+    lines = [json.dumps({"folder": path.parent.name, **json.loads(path.read_text())}) for path in found]
+    part = folder / ".manifest.part"
+    part.write_text("\n".join(lines) + "\n")
+    part.replace(folder / "manifest.jsonl")
+
+
+def row(folder: Path) -> list[Image.Image]:
+    """Return an item's pictures and its first mask and depth (a person), or all there is (a room), as 8-bit RGB."""
+    paths = sorted(folder.glob("*.png"), key=lambda path: path.stem)
+    masks, depths = ([path for path in paths if path.match(f"*.{kind}.png")] for kind in ("mask", "depth"))
+    if masks:
+        paths = [path for path in paths if path not in masks and path not in depths] + [masks[0], depths[0]]
+    found = []
+    for path in paths:
+        with Image.open(path) as image:
+            values = np.asarray(image)
+        values = (values >> 8).astype(np.uint8) if values.dtype == np.uint16 else values.astype(np.uint8)
+        found.append(Image.fromarray(values).convert("RGB"))
+    return found
+
+
+def sheet(out: Path, columns: int = 12, root: Path = RENDERS) -> None:
+    """Write a contact sheet of everything rendered, as many rows as there are items."""
+    rows = [row(facts.parent)[:columns] for facts in sorted(root.glob("*/*/[0-9]*/facts.json"))]
+    if not rows:
+        raise FileNotFoundError(f"nothing is rendered below {root}")
+    side = rows[0][0].width
+    page = Image.new("RGB", (max(map(len, rows)) * side, len(rows) * side), "white")
+    for y, images in enumerate(rows):
+        for x, image in enumerate(images):
+            page.paste(image.resize((side, side)), (x * side, y * side))
+    page.save(out, quality=85)
+
+
+def main() -> None:
+    """Render, or lay out what is rendered."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("kind", choices=["people", "rooms", "sheet"])
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--side", type=int, default=128)
+    parser.add_argument("--samples", type=int, default=16, help="light paths a pixel")
+    parser.add_argument("--out", type=Path, default=Path("docs/images/world.jpg"), help="of the sheet")
+    args = parser.parse_args()
+    if args.kind == "sheet":
+        sheet(args.out)
+    else:
+        render_all(args.kind, args.first, args.count, args.side, args.samples)
+
+
+if __name__ == "__main__":
+    main()

