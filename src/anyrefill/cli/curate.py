@@ -1,0 +1,187 @@
+"""`anyrefill curate`."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from anyrefill.cli.common import TaskName, check_counts, check_writable, with_bar
+from anyrefill.errors import UserError
+from anyrefill.files import write_text
+
+if TYPE_CHECKING:
+    from anyrefill.curate import Annotators, Outcome, Views
+    from anyrefill.tasks import Task
+
+__all__ = ["Curate", "curate"]
+
+Folder = Annotated[Path | None, arg(metavar="DIR")]
+Model = Annotated[str | None, arg(metavar="MODEL")]
+
+PANEL = 512
+"""Side in pixels of panels made of photographs. Source: arXiv 2502.11158, section IV, Implementation Details."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curate:
+    """Make a folder of pairs from photographs, or from pairs made elsewhere."""
+
+    task: Positional[TaskName]
+    """A name from `anyrefill tasks`, or a .py file that defines one."""
+    photos: Positional[Annotated[Path | None, arg(metavar="[PHOTOS]")]] = None
+    """A folder of photographs; for tasks with a hole, one folder inside for each scene."""
+    out: Annotated[Path, arg(metavar="PAIRS")]
+    """The folder of pairs to write."""
+    references: Folder = None
+    """Left panels made elsewhere, matched with --targets by name."""
+    targets: Folder = None
+    """Right panels made elsewhere."""
+    masks: Folder = None
+    """Masks for them, white where to paint."""
+    table: Annotated[Path | None, arg(metavar="FILE")] = None
+    """Pairs made elsewhere: .csv or .jsonl with reference, target, and maybe mask, caption, licence."""
+    size: Annotated[int | None, arg(metavar="N")] = None
+    """Side of the square panels; 512 if not given, and pairs made elsewhere keep their size."""
+    degrade: Annotated[str | None, arg(metavar="HOW")] = None
+    """Degrade the photograph instead: blur, noise, blur+noise, jpeg, down4, down8, down16 or gray."""
+    foreground: Model = None
+    """Who finds subjects: u2netp, or GroundingDINO and SAM 2 as ID+ID."""
+    depth: Model = None
+    """Who guesses depth: a hub id, e.g. of Depth Anything V2."""
+    captions: Model = None
+    """Who describes photographs without a caption: a hub id."""
+    matcher: Annotated[str, arg(metavar="MODEL")] = "xfeat"
+    """Who matches two views: xfeat or none."""
+    scenes: Folder = None
+    """MegaDepth's scene files; PHOTOS is then where their paths begin."""
+    shapes: Folder = None
+    """Silhouettes for random holes; drawn if not given."""
+    per_scene: Annotated[int, arg(metavar="N")] = 100
+    """Pairs of views of one scene at most."""
+    layout: Literal["any", "div2k-train", "div2k-test"] = "any"
+    """Which photographs count: all, or DIV2K's and Flickr2K's."""
+    licence: Annotated[str, arg(metavar="TEXT")] = ""
+    """Of the photographs of which nothing else is said."""
+    device: str = "cpu"
+    """Where annotators run."""
+    batch: Annotated[int, arg(metavar="N")] = 8
+    """Photographs that are annotated together."""
+    download: bool = False
+    """Let annotators be fetched from the hub."""
+    seed: int = 0
+    """Of all chance."""
+    json: Annotated[Path | None, arg(metavar="FILE")] = None
+    """Write the report there too."""
+
+
+def curate(options: Curate) -> None:
+    """Write the pairs and print how many there are, and every rejection."""
+    _check(options)
+    from anyrefill.curate import check_free, write
+    from anyrefill.tasks import get
+
+    check_free(options.out)
+    task = get(options.task)
+    report = write(with_bar(_outcomes(task, options), task.name), options.out, task.name, _settings(options))
+    if options.json is not None:
+        write_text(options.json, report.to_json())
+    print(report.to_text())
+
+
+def _check(options: Curate) -> None:
+    """Refuse what does not go together, before anything slow."""
+    given = (options.photos is not None, options.references is not None, options.table is not None)
+    if sum(given) != 1 or (options.references is None) != (options.targets is None):
+        raise UserError("Give one of PHOTOS, --references with --targets, or --table.")
+    if options.masks is not None and options.references is None:
+        raise UserError("--masks goes with --references and --targets.")
+    check_counts(size=options.size, batch=options.batch, **{"per-scene": options.per_scene})
+    if options.size is not None and options.size % 16:
+        raise UserError(f"--size must be a multiple of 16, not {options.size}.")
+    if options.json is not None:
+        check_writable(options.json)
+    check_writable(options.out / "metadata.jsonl")
+
+
+def _outcomes(task: "Task", options: Curate) -> "Iterator[Outcome]":
+    """Return the candidates that the options name."""
+    from anyrefill.curate import list_folders, list_table, read_listed
+    from anyrefill.tasks import given_mask
+
+    if options.references is not None and options.targets is not None:
+        listed = list_folders(options.references, options.targets, options.masks, options.licence)
+        return read_listed(task, listed, side=options.size)
+    if options.table is not None:
+        return read_listed(task, list_table(options.table, options.licence), side=options.size)
+    if task.make is None and task.mask is given_mask:
+        return _of_views(task, options)
+    return _of_photos(task, options)
+
+
+def _of_photos(task: "Task", options: Curate) -> "Iterator[Outcome]":
+    """Return what becomes of photographs."""
+    from anyrefill.curate import find_photos, from_photos
+
+    if options.photos is None:
+        raise RuntimeError("checked before")
+    return from_photos(
+        task,
+        find_photos(options.photos, options.layout, options.licence),
+        side=options.size or PANEL,
+        seed=options.seed,
+        annotators=_annotators(options),
+        degradation=options.degrade or "",
+        batch=options.batch,
+    )
+
+
+def _of_views(task: "Task", options: Curate) -> "Iterator[Outcome]":
+    """Return what becomes of scenes."""
+    from anyrefill.curate import from_views, read_shapes
+    from anyrefill.curate.annotators import load_matcher
+
+    return from_views(
+        task,
+        _views(options),
+        side=options.size or PANEL,
+        matcher=None if options.matcher == "none" else load_matcher(options.matcher, options.device),
+        seed=options.seed,
+        shapes=read_shapes(options.shapes) if options.shapes else (),
+    )
+
+
+def _views(options: Curate) -> "list[Views]":
+    """List the pairs of views."""
+    from anyrefill.curate import find_photos, list_views, read_scenes
+
+    if options.photos is None:
+        raise RuntimeError("checked before")
+    if options.scenes is not None:
+        return read_scenes(options.scenes, options.photos, licence=options.licence)
+    photos = find_photos(options.photos, options.layout, options.licence)
+    return list_views(photos, per_scene=options.per_scene, seed=options.seed)
+
+
+def _annotators(options: Curate) -> "Annotators":
+    """Load the annotators asked for."""
+    from anyrefill.curate import Annotators
+    from anyrefill.curate import annotators as by
+
+    device, download = options.device, options.download
+    return Annotators(
+        foreground=by.load_foreground(options.foreground, device, download=download) if options.foreground else None,
+        depth=by.load_depth(options.depth, device, download=download) if options.depth else None,
+        caption=by.load_captioner(options.captions, device, download=download) if options.captions else None,
+    )
+
+
+def _settings(options: Curate) -> dict[str, object]:
+    """Return what was asked for, without the places of this machine's folders that do not change the pairs."""
+    left_out = ("out", "json", "device", "batch", "download")
+    return {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in asdict(options).items()
+        if name not in left_out
+    }
