@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5Tokenizer
 from transformers.utils import logging as transformers_logging
 
-from anyrefill.backbone import Condition, MaskRule, Text
+from anyrefill.backbone import Attention, Condition, Field, MaskRule, Text, engine
 from anyrefill.backbone.fingerprint import fingerprint
 from anyrefill.backbone.folder import Folder, Settings
 from anyrefill.backbone.reader import Reader
@@ -127,15 +127,22 @@ class FluxFill:
         """What the transformer computes in."""
         return self.transformer.dtype
 
+    @property
+    def clip(self) -> Reader:
+        """CLIP with its tokenizer; another reader may take its place, as ``adapters.prompt`` does."""
+        return self._text_encoders()[0]
+
+    @clip.setter
+    def clip(self, reader: Reader) -> None:
+        self._readers = (reader, self._text_encoders()[1])
+
     @torch.no_grad()
     def encode_text(self, prompts: list[str]) -> Text:
         """Encode prompts: T5's tokens and CLIP's pooled vector.
 
         Source: diffusers, FluxFillPipeline.encode_prompt.
         """
-        if self._readers is None:
-            raise RuntimeError("the text encoders were freed")
-        clip, t5 = self._readers
+        clip, t5 = self._text_encoders()
         return Text(embeds=t5(prompts, self.device)[0], pooled=clip(prompts, self.device)["pooler_output"])
 
     @torch.no_grad()
@@ -180,6 +187,20 @@ class FluxFill:
             )[0]
         return predicted.to(latents)
 
+    def field(self, condition: Condition, guidance: float, sigmas: abc.Sequence[float], attention: Attention) -> Field:
+        """Return the velocity field of a batch of canvases, all that the latents do not change made beforehand.
+
+        ``full`` attention is the function of ``velocity`` to rounding; off the CPU, where our forms are not
+        measured, it is ``velocity`` itself. Adapters act, merged or not; merged is faster.
+        """
+        if attention == "full" and self.device.type != "cpu":
+            return lambda latents, sigma: self.velocity(
+                latents, latents.new_full((len(latents),), sigma), condition, guidance
+            )
+        acting = engine.unmerged(self.transformer)
+        layers = engine.by_modules(self.transformer) if acting else engine.fused(self.transformer)
+        return engine.field(layers, condition, guidance, sigmas, attention)
+
     def fingerprint(self) -> str:
         """Identify the base's weights, whatever dtype they are loaded in; see the function ``fingerprint``.
 
@@ -195,6 +216,11 @@ class FluxFill:
             self._vae = None
         if "text_encoder" in parts:
             self._readers = None
+
+    def _text_encoders(self) -> tuple[Reader, Reader]:
+        if self._readers is None:
+            raise RuntimeError("the text encoders were freed")
+        return self._readers
 
     def _autoencoder(self) -> AutoencoderKL:
         if self._vae is None:

@@ -72,7 +72,7 @@ def pair_rotation(width: int) -> Tensor:
     return rotation
 
 
-def _normed(x: Tensor, norm: nn.Module) -> Tensor:
+def normed(x: Tensor, norm: nn.Module) -> Tensor:
     """Return RMSNorm(x) over the last dimension with float32 statistics, in x's type."""
     mean = (x * x).mean(-1, keepdim=True, dtype=torch.float32)
     weight = cast(Tensor, norm.weight)
@@ -82,7 +82,7 @@ def _normed(x: Tensor, norm: nn.Module) -> Tensor:
 def _heads(x: Tensor, count: int, norm: nn.Module | None) -> Tensor:
     """Return (B, heads, N, D), normed."""
     x = x.unflatten(-1, (count, -1)).transpose(1, 2)
-    return x if norm is None else _normed(x, norm)
+    return x if norm is None else normed(x, norm)
 
 
 class FastAttention:

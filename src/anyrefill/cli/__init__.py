@@ -16,7 +16,11 @@ from typing import Any, NoReturn
 import tyro
 from tyro.conf import FlagCreatePairsOff
 
+from anyrefill.cli.bench import Bench, bench
+from anyrefill.cli.convert import Convert, convert
+from anyrefill.cli.curate import Curate, curate
 from anyrefill.cli.demo import Demo, demo
+from anyrefill.cli.doctor import Doctor, doctor
 from anyrefill.cli.evaluate import Evaluate, evaluate
 from anyrefill.cli.paint import Paint, paint
 from anyrefill.cli.tasks import ListTasks, list_tasks
@@ -49,7 +53,11 @@ COMMANDS = {
     "demo": Command(summary="paint every shipped task on bundled photographs", options=lambda: Demo, run=demo),
     "paint": Command(summary="paint the right panel from the reference on its left", options=lambda: Paint, run=paint),
     "train": Command(summary="train one task's LoRA on a folder of pairs", options=train_options, run=train),
+    "curate": Command(summary="make a folder of pairs from photographs", options=lambda: Curate, run=curate),
     "evaluate": Command(summary="score a task on held-out pairs", options=lambda: Evaluate, run=evaluate),
+    "bench": Command(summary="time painting beside plain diffusers", options=lambda: Bench, run=bench),
+    "doctor": Command(summary="examine a folder of pairs before training", options=lambda: Doctor, run=doctor),
+    "convert": Command(summary="write a LoRA in another program's layout", options=lambda: Convert, run=convert),
 }
 
 

@@ -3,11 +3,11 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from anyrefill.cli.common import Count, Picture, Strength, TaskName, check_counts, check_picture, load_painter, with_bar
+from anyrefill.cli.common import Count, Picture, Strength, TaskName, check_counts, check_picture, with_bar
 
 __all__ = ["Paint", "paint"]
 
@@ -33,11 +33,15 @@ class Paint:
     adapter: Annotated[str | None, arg(metavar="NAME|PATH")] = None
     """A file, the folder of a training run, or none; by default the one that ships with micro."""
     steps: Count = None
-    """Euler steps, one backbone call each; 20 if not given."""
+    """Of the solver, one backbone call each; 20 if not given."""
     guidance: Strength = None
     """Distilled guidance strength; by default the one the adapter asks for."""
     seed: int = 0
     """Of the noise."""
+    solver: Literal["euler", "ab2", "ab3", "unipc2"] = "euler"
+    """How steps are taken: Euler, Adams-Bashforth of order 2 or 3, or UniPC."""
+    attention: Literal["full", "clean_ref", "clean_ref_text"] | None = None
+    """Who attends to whom; by default what the adapter was trained with. Another one is taken, and noted."""
 
 
 def paint(options: Paint) -> None:
@@ -45,8 +49,9 @@ def paint(options: Paint) -> None:
     check_counts(steps=options.steps, guidance=options.guidance)
     check_picture(options.out, [options.reference, options.target, options.mask])
     from anyrefill import images
+    from anyrefill.painter import load
 
-    painter = load_painter(options.task, options)
+    painter = load(options.task, options.backbone, options.adapter, attention=options.attention, solver=options.solver)
     request = painter.prepare(options.reference, options.target, mask=options.mask, caption=options.caption)
     for note in request.notes:
         print(f"note: {note}", file=sys.stderr)

@@ -1,64 +1,118 @@
-"""A run's state on disk: written whole or not at all, and only taken up by the run that wrote it."""
+"""A run's state on disk: written whole or not at all, checked when read, and only taken up by the run that wrote it.
 
-from collections.abc import Sequence
-from dataclasses import asdict
+All random numbers of a step come from the seed and the step's number, and so do the learning rate and the place in the
+shuffled pairs: settings, step, weights, their average and the optimizer's moments are the whole state.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor
 
 from anyrefill.errors import UserError
-from anyrefill.files import whole
+from anyrefill.files import whole, write_text
 from anyrefill.train.config import TrainConfig
+from anyrefill.train.store import file_digest
 
-__all__ = ["Checkpoint"]
+__all__ = ["Checkpoint", "State"]
 
-FREE = ("out", "steps", "save_every", "device")
+FREE = (
+    "out", "steps", "min_epochs", "save_every", "keep", "cache", "device",
+    "validate_every", "samples", "tensorboard", "plan", "checkpointing",
+)  # fmt: skip
 """Settings that may change when a run goes on."""
 
 
-class Checkpoint:
-    """The file `state.pt` of a run's folder."""
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """What a run needs to go on.
 
-    def __init__(self, folder: Path, config: TrainConfig, manifest: str) -> None:
+    Attributes:
+        step: optimizer steps done.
+        parameters: the float32 masters.
+        average: their moving average, or nothing.
+        optimizer: its own state, as torch writes it.
+        processes: how many trained together.
+        best: the lowest validation loss so far.
+    """
+
+    step: int
+    parameters: list[Tensor]
+    average: list[Tensor]
+    optimizer: Mapping[str, Any] = field(repr=False)
+    processes: int = 1
+    best: float = float("inf")
+
+
+class Checkpoint:
+    """The files `state-STEP.pt` of a run's folder, each with its sha256 beside it."""
+
+    def __init__(self, config: TrainConfig, manifest: str) -> None:
         """Name the run: all settings that shape its weights, and its pairs."""
-        self.path = folder / "state.pt"
+        self.folder, self.keep = config.out / "checkpoints", config.keep
         self.run = {key: str(value) for key, value in asdict(config).items() if key not in FREE}
         self.run["manifest"] = manifest
 
-    def load(self, parameters: Sequence[nn.Parameter], optimizer: torch.optim.Optimizer) -> int:
-        """Put back weights and optimizer and return the steps done; 0 where there is no checkpoint.
+    def load(self) -> tuple[State | None, list[str]]:
+        """Return the newest state that is whole, None where there is none, and sentences about damaged ones.
 
         Raises:
-            UserError: the checkpoint is of another run, or cannot be read.
+            UserError: the checkpoint is of another run, or all there are cannot be read.
         """
-        if not self.path.exists():
-            return 0
-        try:
-            state: dict[str, Any] = torch.load(self.path, weights_only=True)
-        except Exception as error:
-            raise UserError(f"{self.path} is no checkpoint that can be read ({type(error).__name__}).") from error
-        changed = sorted(key for key, value in self.run.items() if state["run"].get(key) != value)
-        if changed:
-            raise UserError(f"{self.path} is of a run with another {', '.join(changed)}; give another --out.")
-        with torch.no_grad():
-            for parameter, value in zip(parameters, state["parameters"], strict=True):
-                parameter.copy_(value)
-        optimizer.load_state_dict(state["optimizer"])
-        return int(state["step"])
+        notes = list[str]()
+        for path in self._newest_first():
+            if complaint := _complaint(path):
+                notes.append(f"{path} {complaint}: going on from the one before.")
+                continue
+            entries: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+            self._refuse_another(path, json.loads(entries.pop("run")))
+            return State(**entries), notes
+        if notes:
+            raise UserError(f"No checkpoint in {self.folder} can be read; remove the folder to start anew.")
+        return None, notes
 
-    def save(self, parameters: Sequence[nn.Parameter], optimizer: torch.optim.Optimizer, step: int) -> None:
-        """Write under a temporary name, flush to the disk, rename.
+    def save(self, state: State) -> None:
+        """Write under a temporary name, flush to the disk, rename; then drop the oldest.
+
+        The sha256 is there before the state is, so a state without one is never whole.
 
         Raises:
             UserError: the folder cannot be written.
         """
-        state = {
-            "run": self.run,
-            "parameters": [parameter.detach().cpu() for parameter in parameters],
-            "optimizer": optimizer.state_dict(),
-            "step": step,
-        }
-        with whole(self.path) as part:
-            torch.save(state, part)
+        path = self.folder / f"state-{state.step:07}.pt"
+        with whole(path) as part:
+            torch.save({"run": json.dumps(self.run), **vars(state)}, part)
+            write_text(_sidecar(path), f"{file_digest(part)}  {path.name}\n")
+        for old in list(self._newest_first())[self.keep :]:
+            with suppress(FileNotFoundError):
+                old.unlink()
+                _sidecar(old).unlink()
+
+    def _newest_first(self) -> Iterator[Path]:
+        """Yield the states that are there."""
+        yield from sorted(self.folder.glob("state-*.pt"), reverse=True)
+
+    def _refuse_another(self, path: Path, run: Mapping[str, str]) -> None:
+        """Refuse the state of a run with other settings or pairs."""
+        changed = sorted(key for key, value in self.run.items() if run.get(key) != value)
+        if changed:
+            raise UserError(f"{path} is of a run with another {', '.join(changed)}; give another --out.")
+
+
+def _sidecar(path: Path) -> Path:
+    """Return the name of the checksum, which `sha256sum --check` reads."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _complaint(path: Path) -> str:
+    """Return what is wrong with a file, or nothing."""
+    try:
+        promised = _sidecar(path).read_text(encoding="utf-8").split()[0]
+    except (OSError, IndexError, UnicodeDecodeError):
+        return "has no checksum"
+    return "" if file_digest(path) == promised else "is damaged (its sha256 is another)"

@@ -1,145 +1,157 @@
-"""Pairs as the transformer trains on them: encoded once, drawn many times."""
+"""Pairs as the transformer trains on them: encoded, on disk, drawn many times."""
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from math import ceil
 from pathlib import Path
 
 import torch
 from torch import Generator, Tensor
 
 from anyrefill import flow
-from anyrefill.backbone import Condition, Text
-from anyrefill.backbone.fill import FluxFill
-from anyrefill.backbone.latents import image_ids, pack
-from anyrefill.canvas import Canvas
+from anyrefill.backbone import Text
+from anyrefill.errors import UserError
 from anyrefill.pairs import PairFolder
-from anyrefill.tasks import Task
 from anyrefill.train.config import TrainConfig
+from anyrefill.train.store import Store
 from anyrefill.types import Fill, Ids, Sigma, Tokens
 
-__all__ = ["Batch", "Cache", "draw"]
+__all__ = ["Batch", "Cache", "draw", "split", "steps_of"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Some samples of one step.
+
+    Attributes:
+        rows: which pairs.
+        clean: packed latents x_0.
+        noise: eps.
+        sigma: noise levels.
+        fill: packed condition.
+        text: the encoded prompts.
+        draws: how many samples that follow each other are of one pair.
+    """
+
+    rows: tuple[int, ...]
+    clean: Tokens
+    noise: Tokens
+    sigma: Sigma
+    fill: Fill
+    text: Text
+    draws: int = 1
+
+    def __len__(self) -> int:
+        """Return how many samples there are."""
+        return len(self.rows)
+
+    def part(self, index: slice) -> "Batch":
+        """Return some of the samples."""
+        text = Text(embeds=self.text.embeds[index], pooled=self.text.pooled[index])
+        return Batch(
+            rows=self.rows[index], clean=self.clean[index], noise=self.noise[index], sigma=self.sigma[index],
+            fill=self.fill[index], text=text, draws=self.draws,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cache:
-    """All canvases of a folder, encoded, on the CPU.
+    """Canvases of a folder, encoded and on disk.
 
     Attributes:
-        clean: packed latents of the whole canvases, (pairs, N, 64).
-        fill: packed condition, (pairs, N, 320).
-        text: the prompts that occur, and the empty one last.
-        prompt: which of them belongs to each pair.
+        store: where they are.
+        pictures: the key of each pair's canvas.
+        prompts: the key of each pair's prompt.
+        empty: the key of the empty prompt.
         img_ids: the tokens' places.
         height: of the canvases, in pixels.
         width: of the canvases, both panels, in pixels.
-        manifest: sha256 of metadata and pictures.
+        manifest: sha256 of all captions and pictures, in order.
     """
 
-    clean: Tokens
-    fill: Fill
-    text: Text
-    prompt: tuple[int, ...]
+    store: Store
+    pictures: tuple[str, ...]
+    prompts: tuple[str, ...]
+    empty: str
     img_ids: Ids
     height: int
     width: int
     manifest: str
 
-    @classmethod
-    def of(cls, folder: Path, task: Task, backbone: FluxFill, at_once: int = 8) -> "Cache":
-        """Read and encode a folder of pairs at the backbone's panel size."""
-        side = backbone.settings.panel
-        pairs = PairFolder(folder, (side, side))
-        prompts = [task.fill_prompt(row.caption) for row in pairs.rows]
-        distinct = [*dict.fromkeys(prompts), ""]
-        clean, fill = list[Tensor](), list[Tensor]()
-        for start in range(0, len(pairs), at_once):
-            canvases = [_canvas(pairs, index, task) for index in range(start, min(start + at_once, len(pairs)))]
-            latents, condition = _encode(canvases, backbone)
-            clean.append(latents)
-            fill.append(condition.fill.cpu())
-        return cls(
-            clean=torch.cat(clean),
-            fill=torch.cat(fill),
-            text=_read(distinct, backbone),
-            prompt=tuple(distinct.index(prompt) for prompt in prompts),
-            img_ids=image_ids(side, 2 * side),
-            height=side,
-            width=2 * side,
-            manifest=_digest(pairs),
-        )
-
     def __len__(self) -> int:
         """Return how many pairs there are."""
-        return len(self.clean)
+        return len(self.pictures)
 
-    def condition(self, fill: Fill, prompts: Sequence[int]) -> Condition:
-        """Return the condition of a batch, its text looked up."""
-        rows = torch.tensor(prompts)
-        text = Text(embeds=self.text.embeds[rows], pooled=self.text.pooled[rows])
-        return Condition(fill=fill, img_ids=self.img_ids, text=text)
+    @property
+    def tokens(self) -> int:
+        """How many packed latents a canvas has."""
+        return len(self.img_ids)
+
+    def batch(self, rows: Sequence[int], dropped: Sequence[bool], sigma: Sigma, generator: Generator) -> Batch:
+        """Read some pairs, without their captions where those are dropped, and draw their noise."""
+        pictures = [self.store[self.pictures[row]] for row in rows]
+        texts = [self.store[self.empty if gone else self.prompts[row]] for row, gone in zip(rows, dropped, strict=True)]
+        clean = torch.stack([picture["clean"] for picture in pictures])
+        fill = [torch.cat([picture["masked"], picture["mask"].to(picture["masked"])], -1) for picture in pictures]
+        return Batch(
+            rows=tuple(rows),
+            clean=clean,
+            noise=torch.randn(clean.shape, generator=generator),
+            sigma=sigma,
+            fill=torch.stack(fill),
+            text=Text(
+                embeds=torch.stack([text["embeds"] for text in texts]),
+                pooled=torch.stack([text["pooled"] for text in texts]),
+            ),
+        )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Batch:
-    """One step's samples.
+def draw(cache: Cache, config: TrainConfig, step: int) -> Batch:
+    """Draw the whole batch of a step: its pairs, dropped captions, noise levels and noise.
 
-    Attributes:
-        clean: packed latents x_0.
-        noise: eps.
-        sigma: noise levels.
-        fill: packed condition.
-        prompts: rows of the cache's text.
+    Everything comes from the seed and the step's number; there is no other state, so a run can be taken up anywhere.
     """
-
-    clean: Tokens
-    noise: Tokens
-    sigma: Sigma
-    fill: Fill
-    prompts: tuple[int, ...]
-
-
-def draw(cache: Cache, config: TrainConfig, generator: Generator) -> Batch:
-    """Draw pairs, noise, noise levels and dropped captions, all from one generator."""
-    rows = torch.randint(len(cache), (config.batch,), generator=generator)
-    dropped = torch.rand(config.batch, generator=generator) < config.caption_dropout
-    clean = cache.clean[rows]
-    tokens = clean.shape[1]
-    sigma = flow.sample_sigma(config.batch, config.density, generator, shift=flow.resolution_shift(tokens))
-    noise = torch.randn(clean.shape, generator=generator)
-    empty = len(cache.text.pooled) - 1
-    prompts = tuple(empty if gone else cache.prompt[row] for row, gone in zip(rows.tolist(), dropped, strict=True))
-    return Batch(clean=clean, noise=noise, sigma=sigma, fill=cache.fill[rows], prompts=prompts)
+    generator = Generator().manual_seed(config.seed * 1_000_003 + step)
+    pairs = config.batch // config.draws
+    rows = torch.tensor(_rows(len(cache), config.seed, step * pairs, pairs)).repeat_interleave(config.draws)
+    dropped = torch.rand(pairs, generator=generator).repeat_interleave(config.draws) < config.caption_dropout
+    sigma = flow.sample_sigma(
+        config.batch, config.density, generator,
+        shift=flow.resolution_shift(cache.tokens), logit_mean=config.logit_mean, logit_std=config.logit_std,
+    )  # fmt: skip
+    return replace(cache.batch(rows.tolist(), dropped.tolist(), sigma, generator), draws=config.draws)
 
 
-def _canvas(pairs: PairFolder, index: int, task: Task) -> Canvas:
-    """Stitch one pair."""
-    pair = pairs[index]
-    return Canvas.stitch(pair.reference, pair.target, task.mask(pair))
+def split(config: TrainConfig, panel: int) -> tuple[PairFolder, PairFolder | None]:
+    """Return the pairs to train on and those held out.
+
+    Raises:
+        UserError: a folder is wrong, or more pairs are held out than there are.
+    """
+    pairs = PairFolder(config.pairs, (panel, panel))
+    if config.validate is None:
+        return pairs, None
+    if not config.validate.isdecimal():
+        return pairs, PairFolder(Path(config.validate), (panel, panel))
+    count, held_out = int(config.validate), PairFolder(config.pairs, (panel, panel))
+    if not 0 < count < len(pairs):
+        raise UserError(f"--validate {count} is not possible: {config.pairs} lists {len(pairs)} pairs.")
+    pairs.rows, held_out.rows = pairs.rows[:-count], pairs.rows[-count:]
+    return pairs, held_out
 
 
-@torch.no_grad()
-def _encode(canvases: list[Canvas], backbone: FluxFill) -> tuple[Tensor, Condition]:
-    """Encode canvases, whole and masked."""
-    nothing = Text(embeds=torch.zeros(len(canvases), 1, 1), pooled=torch.zeros(len(canvases), 1))
-    clean = pack(backbone.encode(torch.stack([canvas.pixels for canvas in canvases]))).cpu()
-    return clean, Condition.of(canvases, nothing, backbone)
+def steps_of(config: TrainConfig, pairs: int) -> int:
+    """Return the steps of a run: those asked for, or more until every pair was drawn `min_epochs` times."""
+    return max(config.steps, ceil(config.min_epochs * pairs * config.draws / config.batch))
 
 
-def _read(prompts: list[str], backbone: FluxFill, at_once: int = 32) -> Text:
-    """Encode prompts in batches."""
-    parts = [backbone.encode_text(prompts[start : start + at_once]) for start in range(0, len(prompts), at_once)]
-    return Text(
-        embeds=torch.cat([part.embeds.cpu() for part in parts]), pooled=torch.cat([part.pooled.cpu() for part in parts])
-    )
+def _rows(pairs: int, seed: int, first: int, count: int) -> list[int]:
+    """Return the pairs at some places of an endless list, which shuffles all of them anew for each epoch."""
+    return [int(_order(pairs, seed, place // pairs)[place % pairs]) for place in range(first, first + count)]
 
 
-def _digest(pairs: PairFolder) -> str:
-    """Return the sha256 of every file and caption, in order."""
-    digest = hashlib.sha256()
-    for row in pairs.rows:
-        digest.update(row.caption.encode())
-        for path in (row.reference, row.target, row.mask):
-            if path is not None:
-                digest.update(path.read_bytes())
-    return digest.hexdigest()
+@lru_cache(maxsize=2)
+def _order(pairs: int, seed: int, epoch: int) -> Tensor:
+    """Return an epoch's order of the pairs."""
+    return torch.randperm(pairs, generator=Generator().manual_seed((seed + 1) * 7_368_787 + epoch))

@@ -26,6 +26,8 @@ def passport_of(config: TrainConfig, task: Task, backbone: FluxFill, cache: Cach
         height=cache.height,
         width=cache.width,
         mask_rule=backbone.mask_rule,
+        attention=config.attention,
+        density=_density(config),
         prompt=task.prompt,
         max_sequence_length=backbone.settings.max_sequence_length,
         steps=config.steps,
@@ -34,3 +36,10 @@ def passport_of(config: TrainConfig, task: Task, backbone: FluxFill, cache: Cach
         seed=config.seed,
         versions=tuple(f"{name} {version(name)}" for name in ("anyrefill", "torch", "diffusers", "peft")),
     )
+
+
+def _density(config: TrainConfig) -> str:
+    """Name the density of the noise levels."""
+    if config.density == "logit-normal":
+        return f"logit-normal({config.logit_mean:g}, {config.logit_std:g})"
+    return config.density

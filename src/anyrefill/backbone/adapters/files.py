@@ -1,19 +1,41 @@
-"""Adapter files: safetensors that diffusers reads too, with a passport that is checked before they are used."""
+"""LoRA files: safetensors that others read too, with a passport that is checked before they are used."""
 
 import json
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from dataclasses import replace
+from math import isclose
 from pathlib import Path
 
 from diffusers import FluxTransformer2DModel
 from peft.utils import get_peft_model_state_dict
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
+from anyrefill.backbone.adapters.convert import (
+    Lora,
+    PeftSettings,
+    parse,
+    peft_settings,
+    refuse_keys,
+    render,
+    stated_alpha,
+)
+from anyrefill.backbone.adapters.factors import Factors
+from anyrefill.backbone.adapters.header import (
+    PASSPORT_KEY,
+    PEFT_KEY,
+    PREFIX,
+    Header,
+    passport_in,
+    peft_settings_in,
+    read_passport,
+    read_tensors,
+    write_tensors,
+)
+from anyrefill.backbone.adapters.layouts import Layout, module_key
 from anyrefill.backbone.adapters.lora import (
     adapter_names,
     adapter_weights,
+    ends_in,
     linear_layers,
     matching_layers,
     refuse_merged,
@@ -26,14 +48,8 @@ from anyrefill.backbone.adapters.lora import (
 from anyrefill.backbone.adapters.passport import Passport
 from anyrefill.backbone.fill import FluxFill
 from anyrefill.errors import UserError
-from anyrefill.files import whole
 
-__all__ = ["load_adapter", "read_passport", "save_adapter"]
-
-PREFIX = "transformer."
-PASSPORT_KEY = "anyrefill"
-PEFT_KEY = "lora_adapter_metadata"
-"""Where diffusers looks for rank and alpha. Source: diffusers, loaders/lora_base.py."""
+__all__ = ["check_base", "convert_adapter", "load_adapter", "read_passport", "save_adapter"]
 
 
 def save_adapter(path: str | Path, backbone: FluxFill, passport: Passport, *, name: str = "default") -> None:
@@ -45,35 +61,37 @@ def save_adapter(path: str | Path, backbone: FluxFill, passport: Passport, *, na
     path, transformer = Path(path), backbone.transformer
     if name not in adapter_names(transformer):
         raise UserError(f"there is no adapter {name!r} to save")
-    weights = get_peft_model_state_dict(transformer, adapter_name=name)
-    tensors = {PREFIX + key: weight.detach().cpu().contiguous() for key, weight in weights.items()}
-    _check_base(path, passport, backbone)
-    _check_keys(path, tensors, transformer, passport)
+    check_base(path, passport, backbone)
     if passport.alpha != (alpha := transformer.peft_config[name].lora_alpha):
         raise UserError(f"{path} would say alpha {passport.alpha}, but the adapter has {alpha}")
-    settings = json.dumps(_peft_settings(passport, transformer), sort_keys=True)
-    header = {"format": "pt", PASSPORT_KEY: passport.to_json(), PEFT_KEY: settings}
-    with whole(path) as part:
-        part.write_bytes(save(tensors, metadata=header))
+    weights = get_peft_model_state_dict(transformer, adapter_name=name)
+    tensors = {module_key(key, "diffusers"): weight.detach().cpu() for key, weight in weights.items()}
+    lora = _lora(path, tensors, None, passport)
+    _check_fit(path, lora, transformer, passport)
+    _write(path, lora, "diffusers", {PASSPORT_KEY: passport.to_json()})
 
 
-def read_passport(path: str | Path) -> Passport:
-    """Read what an adapter file says about itself, without its weights.
+def convert_adapter(path: str | Path, out: str | Path, layout: Layout) -> Passport | None:
+    """Write an adapter again in another layout, its passport and whatever else its header says kept.
+
+    Args:
+        path: a file in any layout, with a passport or without.
+        out: the new file.
+        layout: of the new file.
+
+    Returns:
+        Its passport, if it has one.
 
     Raises:
-        UserError: no such file, no safetensors file, or one without a passport.
+        UserError: the file is damaged or no LoRA for FLUX, or the new one cannot be written.
     """
-    with _opened(Path(path)) as file:
-        header = file.metadata() or {}
-    if PASSPORT_KEY not in header:
-        raise UserError(
-            f"{path} has no anyrefill passport, so nothing says which base it fits; to load it all the same, "
-            "say that it is a foreign file"
-        )
-    try:
-        return Passport.from_json(header[PASSPORT_KEY])
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
+    path, out = Path(path), Path(out)
+    tensors, header = read_tensors(path)
+    passport = passport_in(path, header) if PASSPORT_KEY in header else None
+    _refuse_other_kinds(path, passport)
+    lora = _lora(path, tensors, peft_settings_in(path, header), passport)
+    _write(out, lora, layout, {key: value for key, value in header.items() if key != PEFT_KEY})
+    return passport
 
 
 def load_adapter(
@@ -88,11 +106,11 @@ def load_adapter(
     """Add a saved adapter to a backbone, beside those it has already.
 
     Args:
-        path: a file by ``save_adapter``.
+        path: a file by ``save_adapter``, or in any other layout of ``convert_adapter``.
         backbone: changed in place.
         name: to tell several adapters apart.
         weight: how strongly it acts, 1 = as trained.
-        foreign: take a LoRA in diffusers' layout that has no passport; its keys and shapes must still fit.
+        foreign: take a LoRA that has no passport; its keys and shapes must still fit.
         trainable: to go on training it.
 
     Returns:
@@ -105,56 +123,28 @@ def load_adapter(
     refuse_merged(transformer)
     refuse_taken(transformer, name)
     passport = None if foreign else read_passport(path)
+    _refuse_other_kinds(path, passport)
     if passport is not None:
-        _check_base(path, passport, backbone)
-    tensors, settings = _read(path)
-    _check_keys(path, tensors, transformer, passport)
-    if passport is not None:
-        settings = _peft_settings(passport, transformer)
+        check_base(path, passport, backbone)
+    tensors, header = read_tensors(path)
+    lora = _lora(path, tensors, peft_settings_in(path, header), passport)
+    _check_fit(path, lora, transformer, passport)
     active = adapter_weights(transformer)
     backbone.fingerprint()
     with several_adapters(), training_kept(transformer):
-        transformer.load_lora_adapter(dict(tensors), adapter_name=name, metadata=settings, low_cpu_mem_usage=True)
+        transformer.load_lora_adapter(
+            render(lora, "diffusers"),
+            adapter_name=name,
+            metadata=_prefixed(peft_settings(lora)),
+            low_cpu_mem_usage=True,
+        )
     weigh_adapters(backbone, {**active, name: weight})
     if trainable:
         unfreeze(transformer, name)
     return passport
 
 
-def _peft_settings(passport: Passport, transformer: FluxTransformer2DModel) -> dict[str, object]:
-    """Return rank, alpha and layers in the words of peft and diffusers.
-
-    Source: diffusers, LoraBaseMixin._save_lora_weights.
-    """
-    layers = matching_layers(transformer, passport.targets)
-    settings = {"r": passport.rank, "lora_alpha": passport.alpha, "target_modules": layers}
-    return {PREFIX + key: value for key, value in settings.items()}
-
-
-@contextmanager
-def _opened(path: Path) -> Generator[safe_open, None, None]:
-    """Open a safetensors file, or say in a sentence why it cannot be."""
-    if not path.is_file():
-        raise UserError(f"there is no adapter file {path}")
-    try:
-        with safe_open(path, framework="pt") as file:
-            yield file
-    except SafetensorError as error:
-        raise UserError(f"{path} is not a whole safetensors file: {error}") from error
-
-
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, object] | None]:
-    """Return an adapter's tensors, and rank, alpha and layers where the file states them."""
-    with _opened(path) as file:
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
-        header = file.metadata() or {}
-    try:
-        return tensors, json.loads(header[PEFT_KEY]) if PEFT_KEY in header else None
-    except ValueError as error:
-        raise UserError(f"{path} has a damaged header: its {PEFT_KEY} is not valid JSON") from error
-
-
-def _check_base(path: Path, passport: Passport, backbone: FluxFill) -> None:
+def check_base(path: Path, passport: Passport, backbone: FluxFill) -> None:
     """Refuse an adapter that was trained on other weights."""
     if passport.fingerprint != backbone.fingerprint():
         raise UserError(
@@ -163,38 +153,62 @@ def _check_base(path: Path, passport: Passport, backbone: FluxFill) -> None:
         )
 
 
-def _check_keys(
-    path: Path, tensors: Mapping[str, Tensor], transformer: FluxTransformer2DModel, passport: Passport | None
-) -> None:
-    """Refuse an adapter with a key that is unknown, missing, or of the wrong shape."""
+def _write(path: Path, lora: Lora, layout: Layout, header: Header) -> None:
+    """Write a LoRA; in diffusers' layout the header says rank and alpha."""
+    extra = {}
+    if layout == "diffusers":
+        extra = {PEFT_KEY: json.dumps(_prefixed(peft_settings(lora)), sort_keys=True)}
+    write_tensors(path, render(lora, layout), {**header, **extra})
+
+
+def _prefixed(settings: PeftSettings) -> dict[str, object]:
+    return {PREFIX + key: value for key, value in settings.items()}
+
+
+def _lora(path: Path, tensors: Mapping[str, Tensor], settings: PeftSettings | None, passport: Passport | None) -> Lora:
+    """Return the factors of every layer; a passport knows their alpha to the last digit."""
+    if passport is None:
+        return parse(path, tensors, alpha=stated_alpha(path, settings), named=lambda _layer: False)
+    stated, targets = passport.alpha, passport.targets
+
+    def named(layer: str) -> bool:
+        return any(ends_in(layer, target) for target in targets)
+
+    lora = parse(path, tensors, alpha=lambda _layer, _rank: stated, named=named)
+    for layer, factors in lora.items():
+        if not isclose(factors.alpha, stated, rel_tol=1e-6):
+            raise UserError(f"{path} says alpha {stated} in its passport and {factors.alpha} for {layer}")
+    return {layer: replace(factors, alpha=stated) for layer, factors in lora.items()}
+
+
+def _refuse_other_kinds(path: Path, passport: Passport | None) -> None:
+    """Refuse an adapter that is no LoRA."""
+    if passport is not None and passport.kind != "lora":
+        raise UserError(f"{path} is an adapter of the kind {passport.kind!r}, not a LoRA")
+
+
+def _check_fit(path: Path, lora: Lora, transformer: FluxTransformer2DModel, passport: Passport | None) -> None:
+    """Refuse a LoRA with a layer that is unknown, missing, or of the wrong shape."""
     layers = dict(linear_layers(transformer))
     known = set(layers) if passport is None else set(matching_layers(transformer, passport.targets))
-    _name_first(path, "has keys that do not belong to it", set(tensors) - _keys(known))
-    used = known if passport is not None else {name for name in known if _keys({name}) & set(tensors)}
-    _name_first(path, "lacks keys", _keys(used) - set(tensors))
-    for name in sorted(used):
-        _check_shapes(path, name, layers[name], tensors[_key(name, "A")], tensors[_key(name, "B")], passport)
+    refuse_keys(path, "has keys that do not belong to it", _keys(set(lora) - known))
+    if passport is not None:
+        refuse_keys(path, "lacks keys", _keys(known - set(lora)))
+    for name, factors in sorted(lora.items()):
+        _check_shapes(path, name, layers[name], factors, passport.rank if passport else factors.rank)
 
 
-def _check_shapes(path: Path, name: str, layer: nn.Linear, down: Tensor, up: Tensor, passport: Passport | None) -> None:
+def _check_shapes(path: Path, name: str, layer: nn.Linear, factors: Factors, rank: int) -> None:
     """Refuse factors whose product has not the layer's shape."""
-    rank = down.shape[0] if passport is None else passport.rank
-    shapes = (tuple(down.shape), tuple(up.shape))
-    if shapes != ((rank, layer.in_features), (layer.out_features, rank)):
+    down, up = tuple(factors.down.shape), tuple(factors.up.shape)
+    if (down, up) != ((rank, layer.in_features), (layer.out_features, rank)):
+        plain = name == "x_embedder" and down[1] < layer.in_features
         raise UserError(
             f"{path} does not fit this base: {name} is {layer.in_features} -> {layer.out_features}, "
-            f"its LoRA of rank {rank} has factors of {shapes[0]} and {shapes[1]}"
+            f"its LoRA of rank {factors.rank} has factors of {down} and {up}"
+            + (", as for plain FLUX.1, which sees neither masked picture nor mask" if plain else "")
         )
 
 
-def _name_first(path: Path, complaint: str, keys: set[str]) -> None:
-    if keys:
-        raise UserError(f"{path} {complaint}: {min(keys)} ({len(keys)} in all)")
-
-
 def _keys(layers: set[str]) -> set[str]:
-    return {_key(layer, factor) for layer in layers for factor in "AB"}
-
-
-def _key(layer: str, factor: str) -> str:
-    return f"{PREFIX}{layer}.lora_{factor}.weight"
+    return {f"{module_key(layer, 'diffusers')}.lora_{factor}.weight" for layer in layers for factor in "AB"}

@@ -128,9 +128,9 @@ def matching_layers(transformer: FluxTransformer2DModel, targets: tuple[str, ...
     """Return the full names of the linear layers whose names end so; an end that fits none is an error."""
     linear = [name for name, _ in linear_layers(transformer)]
     for target in targets:
-        if not any(_ends(name, target) for name in linear):
+        if not any(ends_in(name, target) for name in linear):
             raise UserError(f"the transformer has no layer that ends in {target!r}")
-    return [name for name in linear if any(_ends(name, target) for target in targets)]
+    return [name for name in linear if any(ends_in(name, target) for target in targets)]
 
 
 def weigh_adapters(backbone: FluxFill, weights: Mapping[str, float]) -> None:
@@ -259,7 +259,8 @@ def refuse_taken(transformer: FluxTransformer2DModel, name: str) -> None:
         raise UserError(f"there is an adapter {name!r} already; take another name")
 
 
-def _ends(name: str, target: str) -> bool:
+def ends_in(name: str, target: str) -> bool:
+    """Return whether a layer's name ends so, at a dot."""
     return f".{name}".endswith(f".{target}")
 
 

@@ -17,14 +17,17 @@ class Passport:
         task: name of the task it was trained for.
         base: what the base was called in training, a path or a hub id.
         fingerprint: of the base's weights; an adapter fits this base and no other.
-        rank: of the LoRA.
-        alpha: the LoRA adds alpha / rank * B A.
+        rank: of the LoRA; of a prompt, how many tokens.
+        alpha: the LoRA adds alpha / rank * B A; a prompt has none and repeats the rank.
         targets: suffixes of the layers it changes.
+        kind: ``lora``, or ``prompt`` for tokens in CLIP.
         guidance_train: distilled guidance fed in training.
         guidance_paint: the one to paint with.
         height: of the training canvases, in pixels.
         width: of the training canvases, both panels, in pixels.
         mask_rule: what became of grey masks in training.
+        density: of the noise levels in training; empty where unknown.
+        attention: who attended to whom in training; see ``backbone.Attention``.
         prompt: the task's prompt template.
         max_sequence_length: T5 tokens in training.
         steps: optimizer steps taken.
@@ -40,11 +43,14 @@ class Passport:
     rank: int
     alpha: int | float
     targets: tuple[str, ...]
+    kind: str = "lora"
     guidance_train: float = 1.0
     guidance_paint: float = 30.0
     height: int = 512
     width: int = 1024
     mask_rule: str = "binary"
+    density: str = ""
+    attention: str = "full"
     prompt: str = "{caption}"
     max_sequence_length: int = 512
     steps: int = 0

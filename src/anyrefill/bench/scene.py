@@ -1,0 +1,79 @@
+"""What is painted in the benchmark: bundled photographs, one task, the same weights in every run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+import torch
+
+from anyrefill.backbone import Condition
+from anyrefill.backbone.adapters.files import load_adapter
+from anyrefill.backbone.embedded import EMBEDDED, adapter_of, find_base
+from anyrefill.backbone.fill import FluxFill
+from anyrefill.canvas import Canvas
+from anyrefill.painter import Painter, load
+from anyrefill.sample import draw_noise
+from anyrefill.types import Tokens
+
+__all__ = ["Scene", "partly_known"]
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """A task on the embedded backbone, twice: as diffusers runs it, and as we do.
+
+    Attributes:
+        dtype: of the weights, by name.
+        painter: ours, adapter merged.
+        plain: the same weights, adapter beside them.
+        bare: the same weights without the adapter.
+        canvases: to paint on.
+    """
+
+    dtype: str
+    painter: Painter
+    plain: FluxFill
+    bare: FluxFill
+    canvases: tuple[Canvas, ...]
+
+    @classmethod
+    def of(cls, task: str, dtype: str, count: int) -> "Scene":
+        """Load everything three times, and the photographs over and over until there are enough."""
+        kind, base = DTYPES[dtype], find_base("micro")
+        painter = load(task, dtype=kind)
+        plain, bare = FluxFill.load(base, dtype=kind), FluxFill.load(base, dtype=kind)
+        load_adapter(adapter_of(task), plain)
+        photos = sorted((EMBEDDED.parent / "photos").glob("*.jpg"))
+        pairs = [painter.prepare(photos[index % len(photos)]).pair for index in range(count)]
+        canvases = [Canvas.stitch(pair.reference, pair.target, painter.task.mask(pair)) for pair in pairs]
+        return cls(dtype=dtype, painter=painter, plain=plain, bare=bare, canvases=tuple(canvases))
+
+    @property
+    def backbone(self) -> FluxFill:
+        """Ours, adapter merged."""
+        return cast(FluxFill, self.painter.backbone)
+
+    @property
+    def prompts(self) -> list[str]:
+        """The task's, without captions."""
+        return [self.painter.task.fill_prompt("")] * len(self.canvases)
+
+    @torch.no_grad()
+    def condition(self, canvases: Sequence[Canvas] | None = None) -> Condition:
+        """Encode the canvases, or others as many."""
+        chosen = list(canvases or self.canvases)
+        return Condition.of(chosen, self.backbone.encode_text(self.prompts[: len(chosen)]), self.backbone)
+
+    def noise(self, condition: Condition) -> Tokens:
+        """Draw the noise of seeds 0, 1, 2, ..."""
+        generators = [torch.Generator().manual_seed(seed) for seed in range(len(condition.fill))]
+        return draw_noise(condition, self.canvases[0], generators)
+
+
+def partly_known(canvas: Canvas, share: float) -> Canvas:
+    """Return the canvas with the upper share of its target known."""
+    mask, rows = canvas.mask.clone(), int(share * canvas.height)
+    mask[:, :rows] = 0
+    return replace(canvas, mask=mask)

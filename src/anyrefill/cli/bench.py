@@ -1,0 +1,75 @@
+"""`anyrefill bench`."""
+
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from tyro.conf import arg
+
+from anyrefill.cli.common import check_counts, check_writable
+from anyrefill.files import write_text
+
+if TYPE_CHECKING:
+    from anyrefill.bench import Row
+
+__all__ = ["Bench", "bench"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """Time painting beside plain diffusers on the same weights, in one process."""
+
+    tables: tuple[Literal["flops", "step", "picture", "batch", "solver"], ...] = (
+        "flops", "step", "picture", "batch", "solver",
+    )  # fmt: skip
+    """Which: counts at full size, one step, a whole picture, a picture in company, the solvers' distances."""
+    task: Annotated[str, arg(metavar="TASK")] = "deblur"
+    """Whose adapter of micro paints."""
+    rounds: int = 5
+    """How often each run is timed, in turns with the others."""
+    batch: int = 16
+    """The larger of the two batches."""
+    threads: int = 1
+    """Of torch."""
+    json: Annotated[Path | None, arg(metavar="FILE")] = None
+    """Where the rows go too."""
+
+
+def bench(options: Bench) -> None:
+    """Print the tables, and write them."""
+    check_counts(rounds=options.rounds, batch=options.batch, threads=options.threads)
+    if options.json is not None:
+        check_writable(options.json)
+    import torch
+
+    from anyrefill.bench import bench as rows_of
+
+    torch.set_num_threads(options.threads)
+    rows: list[Row] = []
+    for row in rows_of(options.tables, task=options.task, rounds=options.rounds, batch=options.batch):
+        if not rows or rows[-1].table != row.table:
+            print(f"\n{row.table}")
+        print(_line(row), flush=True)
+        rows.append(row)
+    if options.json is not None:
+        write_text(options.json, json.dumps(_record(options, rows), indent=1) + "\n")
+
+
+def _line(row: "Row") -> str:
+    """Return one row as text."""
+    spread = "" if row.low is None or row.high is None else f" ({row.low:.3g} to {row.high:.3g})"
+    gains = "" if row.gain is None else f"  {row.gain:.2f} x"
+    gains += "" if row.gain_bf16 is None else f"  {row.gain_bf16:.2f} x bf16"
+    return f"  {row.name:54} {row.value:10.3g} {row.unit}{spread}{gains}"
+
+
+def _record(options: Bench, rows: "Sequence[Row]") -> dict[str, object]:
+    """Return what is written: the machine, the options, the rows."""
+    import torch
+
+    machine = {"processor": platform.processor() or platform.machine(), "torch": torch.__version__}
+    asked = {name: value for name, value in asdict(options).items() if name != "json"}
+    return {"machine": machine, "options": asked, "rows": [asdict(row) for row in rows]}

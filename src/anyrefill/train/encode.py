@@ -1,0 +1,129 @@
+"""Encode pairs once, before training: pictures by the autoencoder, prompts by the text encoders."""
+
+import hashlib
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from anyrefill.backbone import Condition, Text
+from anyrefill.backbone.fill import FluxFill
+from anyrefill.backbone.folder import Folder
+from anyrefill.backbone.latents import image_ids, pack
+from anyrefill.canvas import Canvas
+from anyrefill.pairs import PairFolder
+from anyrefill.tasks import Task, given_mask, whole_panel
+from anyrefill.train.data import Cache
+from anyrefill.train.parallel import World
+from anyrefill.train.store import Store, file_digest, key_of, part_digest
+
+__all__ = ["Cached", "Encoder", "encode"]
+
+READERS = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
+"""The parts of a base that read prompts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cached:
+    """How far the encoding has come.
+
+    Attributes:
+        done: pictures and prompts that are encoded.
+        total: of all that the run needs.
+    """
+
+    done: int
+    total: int
+
+
+class Encoder:
+    """Encodes the pictures and prompts of one task, and names what comes out by what goes in.
+
+    Every canvas and every prompt goes through alone, so what is stored does not depend on its neighbours.
+    """
+
+    def __init__(self, task: Task, backbone: FluxFill) -> None:
+        """Identify the parts of the base."""
+        self.task, self.backbone, self.side = task, backbone, backbone.settings.panel
+        base = Folder.find(backbone.name).path
+        number = f"{backbone.dtype} on {backbone.device.type}"
+        self.vae = f"{part_digest(base / 'vae')} {number} {backbone.vae_rule} {backbone.mask_rule}"
+        self.readers = " ".join([*(part_digest(base / part) for part in READERS), number])
+
+    def prompt_key(self, prompt: str) -> str:
+        """Name the encoding of a prompt."""
+        return key_of(prompt=prompt, readers=self.readers, length=self.backbone.settings.max_sequence_length)
+
+    def picture_key(self, pairs: PairFolder, index: int, files: Sequence[str]) -> str:
+        """Name the encoding of a pair's canvas; `files` are the digests of its pictures.
+
+        The two mask rules that ship are known by name; what any other paints is looked at.
+        """
+        rule = self.task.mask
+        mask = rule.__name__ if rule in (whole_panel, given_mask) else _tensor_digest(rule(pairs[index]))
+        return key_of(files=" ".join(files), vae=self.vae, side=self.side, mask=mask)
+
+    @torch.no_grad()
+    def picture(self, pairs: PairFolder, index: int) -> Mapping[str, Tensor]:
+        """Encode a pair's canvas, whole and masked; a mask of zeros and ones takes a byte a pixel."""
+        pair = pairs[index]
+        canvas = Canvas.stitch(pair.reference, pair.target, self.task.mask(pair))
+        nothing = Text(embeds=torch.zeros(1, 1, 1), pooled=torch.zeros(1, 1))
+        fill = Condition.of(canvas, nothing, self.backbone).fill[0]
+        mask = fill[:, -256:]
+        clean = pack(self.backbone.encode(canvas.pixels[None]))[0]
+        is_hard = bool(((mask == 0) | (mask == 1)).all())
+        return {"clean": clean, "masked": fill[:, :-256], "mask": mask.to(torch.uint8) if is_hard else mask}
+
+    def prompt(self, prompt: str) -> Mapping[str, Tensor]:
+        """Encode a prompt."""
+        text = self.backbone.encode_text([prompt])
+        return {"embeds": text.embeds[0], "pooled": text.pooled[0]}
+
+
+def encode(
+    folders: Sequence[PairFolder], encoder: Encoder, store: Store, world: World
+) -> Generator[Cached, None, list[Cache]]:
+    """Encode folders of pairs, as far as that was not done before, and return a cache of each.
+
+    Several processes share the work.
+
+    Raises:
+        UserError: a picture cannot be read, a caption is missing, or the cache cannot be written.
+    """
+    caches = [_plan(pairs, encoder, store) for pairs in folders]
+    makers = {encoder.prompt_key(""): partial(encoder.prompt, "")}
+    for pairs, cache in zip(folders, caches, strict=True):
+        for index, row in enumerate(pairs.rows):
+            prompt = encoder.task.fill_prompt(row.caption)
+            makers[cache.prompts[index]] = partial(encoder.prompt, prompt)
+            makers[cache.pictures[index]] = partial(encoder.picture, pairs, index)
+    mine = dict(list(makers.items())[world.rank :: world.size])
+    for done, _ in enumerate(store.fill(mine), start=1):
+        yield Cached(done=min(done * world.size, len(makers)), total=len(makers))
+    world.wait()
+    return caches
+
+
+def _plan(pairs: PairFolder, encoder: Encoder, store: Store) -> Cache:
+    """Name everything that a folder will need."""
+    files = [[file_digest(path) for path in (row.reference, row.target, row.mask)] for row in pairs.rows]
+    captions = [row.caption for row in pairs.rows]
+    manifest = hashlib.sha256(repr(list(zip(captions, files, strict=True))).encode())
+    return Cache(
+        store=store,
+        pictures=tuple(encoder.picture_key(pairs, index, digests) for index, digests in enumerate(files)),
+        prompts=tuple(encoder.prompt_key(encoder.task.fill_prompt(caption)) for caption in captions),
+        empty=encoder.prompt_key(""),
+        img_ids=image_ids(encoder.side, 2 * encoder.side),
+        height=encoder.side,
+        width=2 * encoder.side,
+        manifest=manifest.hexdigest(),
+    )
+
+
+def _tensor_digest(tensor: Tensor) -> str:
+    """Return the sha256 of a tensor's values."""
+    return hashlib.sha256(tensor.contiguous().numpy().tobytes()).hexdigest()
