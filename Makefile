@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fmt docs clean
+.PHONY: help demo test check fmt docs renderer clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
@@ -38,6 +38,9 @@ test: check ## check, then all tests
 fmt: $(VENV)/.dev ## format and repair what ruff can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+renderer: $(VENV)/.runtime ## install what renders people and rooms, into ~/.cache/anyrefill
+	$(BIN)/python -m recipes.world.fetch --renderer
 
 docs: $(VENV)/.dev ## build the documentation into site/
 	$(BIN)/mkdocs build --strict

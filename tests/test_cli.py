@@ -234,8 +234,8 @@ def test_an_adapter_of_another_base_is_refused(
 
 def test_what_is_missing_is_named(run: Run, tiny: Path, photo: Path) -> None:
     refused(run("paint"), "Missing from anyrefill paint: TASK REFERENCE")
-    refused(run("paint", "sing", photo), "There is no task 'sing'; there are canny-to-image, colorization, deblur")
-    refused(run("sing"), "There is no command 'sing'; there are tasks, demo, paint, train, evaluate.")
+    refused(run("paint", "sing", photo), "There is no task 'sing'; there are age, blueprint, canny-to-image")
+    refused(run("sing"), "There is no command 'sing'; there are tasks, demo, paint, curate, doctor,")
     refused(run("paint", "ref-inpainting", photo, "--backbone", tiny), "needs a mask")
     refused(run("evaluate"), "Give either a task or --all")
     refused(run("evaluate", "deblur", "--limit", "0"), "--limit must be at least 1")

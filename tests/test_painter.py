@@ -140,7 +140,7 @@ def test_unknown_adapters_are_refused(as_micro: Path, tiny: Path, tmp_path: Path
 
 
 def test_unknown_tasks_and_backbones_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="There is no task 'sing'; there are canny-to-image"):
+    with pytest.raises(UserError, match="There is no task 'sing'; there are age, blueprint, canny-to-image"):
         anyrefill.load("sing")
     with pytest.raises(UserError, match="no base model"):
         anyrefill.load("deblur", backbone="nothing here")

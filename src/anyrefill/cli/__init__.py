@@ -52,12 +52,12 @@ COMMANDS = {
     "tasks": Command(summary="list the tasks", options=lambda: ListTasks, run=list_tasks),
     "demo": Command(summary="paint every shipped task on bundled photographs", options=lambda: Demo, run=demo),
     "paint": Command(summary="paint the right panel from the reference on its left", options=lambda: Paint, run=paint),
-    "train": Command(summary="train one task's LoRA on a folder of pairs", options=train_options, run=train),
     "curate": Command(summary="make a folder of pairs from photographs", options=lambda: Curate, run=curate),
-    "evaluate": Command(summary="score a task on held-out pairs", options=lambda: Evaluate, run=evaluate),
-    "bench": Command(summary="time painting beside plain diffusers", options=lambda: Bench, run=bench),
     "doctor": Command(summary="examine a folder of pairs before training", options=lambda: Doctor, run=doctor),
+    "train": Command(summary="train one task's LoRA on a folder of pairs", options=train_options, run=train),
+    "evaluate": Command(summary="score a task on held-out pairs", options=lambda: Evaluate, run=evaluate),
     "convert": Command(summary="write a LoRA in another program's layout", options=lambda: Convert, run=convert),
+    "bench": Command(summary="time painting beside plain diffusers", options=lambda: Bench, run=bench),
 }
 
 

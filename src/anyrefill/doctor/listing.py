@@ -93,7 +93,7 @@ def _check(number: int, text: str, folder: Path, first: dict[tuple[Path | None, 
     if missing:
         return [_missing(number, name) for name in missing]
     try:
-        row = pairs._read_row(text, folder, "")  # pyright: ignore[reportPrivateUsage]
+        row = pairs.read_row(text, folder, "")
     except UserError as error:
         sentence = str(error).removeprefix(": ").rstrip(".")
         return [_broken(number, f"{sentence[:1].upper()}{sentence[1:]}: repair or delete the line.")]

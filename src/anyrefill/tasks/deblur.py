@@ -29,12 +29,18 @@ NOISE = (0.08, 0.2)
 
 
 def make(photo: Photo, generator: Generator) -> Pair:
-    """Pair a photograph with a blurred and noisy copy of it."""
+    """Pair a photograph with a blurred and noisy copy of it; both strengths stand in the pair's extra."""
     sharp = photo.pixels
     draw_blur, draw_noise = torch.rand(2, generator=generator).tolist()
     sigma = _between(BLUR, draw_blur) * min(sharp.shape[1:]) / 128
-    noise = torch.randn(sharp.shape, generator=generator) * _between(NOISE, draw_noise)
-    return Pair(reference=(blur(sharp, sigma) + noise).clamp(-1, 1), target=sharp, caption=photo.caption)
+    deviation = _between(NOISE, draw_noise)
+    noise = torch.randn(sharp.shape, generator=generator) * deviation
+    return Pair(
+        reference=(blur(sharp, sigma) + noise).clamp(-1, 1),
+        target=sharp,
+        caption=photo.caption,
+        extra={"blur_sigma": sigma, "noise_deviation": deviation},
+    )
 
 
 def blur(panel: Panel, sigma: float) -> Panel:
