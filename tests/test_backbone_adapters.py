@@ -9,13 +9,11 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from torch import Generator, Tensor
 
 from anyrefill import Canvas, UserError
 from anyrefill.backbone import Condition
 from anyrefill.backbone.adapters.files import load_adapter, read_passport, save_adapter
 from anyrefill.backbone.adapters.lora import (
-    PAPER,
     adapter_weights,
     add_lora,
     merge,
@@ -24,6 +22,7 @@ from anyrefill.backbone.adapters.lora import (
 )
 from anyrefill.backbone.adapters.passport import Passport
 from anyrefill.backbone.fill import FluxFill
+from random_adapter import predict, save_random_adapter
 from tiny_checkpoint import save_tiny_checkpoint
 
 KEY = "transformer.transformer_blocks.0.attn.to_q.lora_A.weight"
@@ -42,37 +41,6 @@ def loaded(base: Path) -> FluxFill:
 @pytest.fixture
 def backbone(loaded: FluxFill) -> FluxFill:
     return deepcopy(loaded)
-
-
-def adapter(backbone: FluxFill, path: Path, *, rank: int = 4, seed: int = 1) -> Passport:
-    """Save a LoRA with random B and take it out again."""
-    parameters = add_lora(backbone, rank=rank, alpha=6.0, seed=seed, name="temporary")
-    with torch.no_grad():
-        for weight in parameters:
-            weight.copy_(0.3 * torch.randn(weight.shape, generator=Generator().manual_seed(seed)))
-    passport = Passport(
-        task="image-to-depth",
-        base=backbone.name,
-        fingerprint=backbone.fingerprint(),
-        rank=rank,
-        alpha=6.0,
-        targets=PAPER,
-        prompt="the depth of {caption}",
-        versions=("torch 2",),
-    )
-    save_adapter(path, backbone, passport, name="temporary")
-    unload_adapter(backbone, "temporary")
-    return passport
-
-
-def predict(backbone: FluxFill) -> Tensor:
-    generator = Generator().manual_seed(5)
-    pixels = 2 * torch.rand(3, 32, 64, generator=generator) - 1
-    canvas = Canvas.stitch(*pixels.chunk(2, dim=-1), mask=torch.ones(1, 32, 32))
-    condition = Condition.of(canvas, backbone.encode_text(["a"]), backbone)
-    noise = torch.randn(1, 8, 64, generator=generator)
-    with torch.no_grad():
-        return backbone.velocity(noise, torch.tensor([0.7]), condition, 1.0)
 
 
 def edit(
@@ -118,7 +86,7 @@ def test_a_lora_is_float32_over_a_bfloat16_base_and_learns(base: Path) -> None:
 
 def test_an_adapter_comes_back_from_its_file(backbone: FluxFill, base: Path, tmp_path: Path) -> None:
     path = tmp_path / "deep" / "adapter.safetensors"
-    passport = adapter(backbone, path)
+    passport = save_random_adapter(backbone, path)
     plain = predict(backbone)
     assert load_adapter(path, backbone) == passport == read_passport(path)
     loaded = predict(backbone)
@@ -135,7 +103,7 @@ def test_an_adapter_comes_back_from_its_file(backbone: FluxFill, base: Path, tmp
 
 
 def test_a_loaded_adapter_does_what_the_trained_one_did(backbone: FluxFill, tmp_path: Path) -> None:
-    passport = adapter(backbone, tmp_path / "a")
+    passport = save_random_adapter(backbone, tmp_path / "a")
     with torch.no_grad():
         for weight in add_lora(backbone, rank=4, alpha=6.0):
             weight.normal_(std=0.3)
@@ -149,7 +117,7 @@ def test_a_loaded_adapter_does_what_the_trained_one_did(backbone: FluxFill, tmp_
 def test_weights_scale_adapters_and_none_of_them_is_the_base(backbone: FluxFill, tmp_path: Path) -> None:
     plain = predict(backbone)
     for name, seed in (("one", 1), ("two", 2)):
-        adapter(backbone, tmp_path / name, seed=seed)
+        save_random_adapter(backbone, tmp_path / name, seed=seed)
     for name in ("one", "two"):
         load_adapter(tmp_path / name, backbone, name=name, weight=0.5)
     assert adapter_weights(backbone.transformer) == {"one": 0.5, "two": 0.5}
@@ -171,7 +139,7 @@ def test_weights_scale_adapters_and_none_of_them_is_the_base(backbone: FluxFill,
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.bfloat16, 0.1)])
 def test_eject_restores_every_bit(base: Path, tmp_path: Path, dtype: torch.dtype, bound: float) -> None:
     backbone = FluxFill.load(base, dtype=dtype)
-    adapter(backbone, tmp_path / "a")
+    save_random_adapter(backbone, tmp_path / "a")
     load_adapter(tmp_path / "a", backbone, weight=0.8)
     before = {name: weight.clone() for name, weight in backbone.transformer.state_dict().items()}
     fingerprint, unmerged = backbone.fingerprint(), predict(backbone)
@@ -200,7 +168,7 @@ def test_what_trains_goes_on_training_after_a_preview(backbone: FluxFill) -> Non
 
 
 def test_an_adapter_of_another_base_is_refused(backbone: FluxFill, tmp_path: Path) -> None:
-    adapter(backbone, tmp_path / "a")
+    save_random_adapter(backbone, tmp_path / "a")
     other = FluxFill.load(save_tiny_checkpoint(tmp_path / "other", seed=1))
     with pytest.raises(UserError, match=r"was trained on another base, .*fill \(.{8}\), not on .*other"):
         load_adapter(tmp_path / "a", other)
@@ -214,7 +182,7 @@ def test_a_damaged_file_is_refused(backbone: FluxFill, tmp_path: Path, content: 
 
 
 def test_a_half_written_file_is_refused(backbone: FluxFill, tmp_path: Path) -> None:
-    adapter(backbone, tmp_path / "a")
+    save_random_adapter(backbone, tmp_path / "a")
     whole = (tmp_path / "a").read_bytes()
     (tmp_path / "a").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match="is not a whole safetensors file"):
@@ -229,11 +197,11 @@ def test_a_missing_file_is_named(backbone: FluxFill, tmp_path: Path) -> None:
 @pytest.mark.parametrize("foreign", [False, True])
 def test_missing_and_unknown_keys_are_named(backbone: FluxFill, tmp_path: Path, foreign: bool) -> None:
     plain = predict(backbone)
-    adapter(backbone, tmp_path / "a")
+    save_random_adapter(backbone, tmp_path / "a")
     edit(tmp_path / "a", drop=KEY)
     with pytest.raises(UserError, match=rf"lacks keys: {KEY} \(1 in all\)"):
         load_adapter(tmp_path / "a", backbone, foreign=foreign)
-    adapter(backbone, tmp_path / "a")
+    save_random_adapter(backbone, tmp_path / "a")
     edit(tmp_path / "a", rename="transformer.somewhere.lora_A.weight")
     with pytest.raises(UserError, match=r"keys that do not belong to it: transformer.somewhere.lora_A.weight \(1"):
         load_adapter(tmp_path / "a", backbone, foreign=foreign)
@@ -241,7 +209,7 @@ def test_missing_and_unknown_keys_are_named(backbone: FluxFill, tmp_path: Path, 
 
 
 def test_a_file_without_passport_needs_a_word(backbone: FluxFill, tmp_path: Path) -> None:
-    adapter(backbone, tmp_path / "a")
+    save_random_adapter(backbone, tmp_path / "a")
     load_adapter(tmp_path / "a", backbone, name="ours")
     ours = predict(backbone)
     unload_adapter(backbone, "ours")
@@ -265,7 +233,7 @@ def test_a_foreign_adapter_for_other_widths_is_refused(backbone: FluxFill, tmp_p
 
 
 def test_a_passport_from_another_version_is_refused(backbone: FluxFill, tmp_path: Path) -> None:
-    passport = adapter(backbone, tmp_path / "a")
+    passport = save_random_adapter(backbone, tmp_path / "a")
     assert Passport.from_json(passport.to_json()) == passport
     entries = {**json.loads(passport.to_json()), "smell": "roses"}
     edit(tmp_path / "a", header={"anyrefill": json.dumps(entries)})
@@ -274,7 +242,7 @@ def test_a_passport_from_another_version_is_refused(backbone: FluxFill, tmp_path
 
 
 def test_a_passport_that_lies_is_not_saved(backbone: FluxFill, tmp_path: Path) -> None:
-    passport = adapter(backbone, tmp_path / "a")
+    passport = save_random_adapter(backbone, tmp_path / "a")
     load_adapter(tmp_path / "a", backbone)
     for lie in ({"rank": 5}, {"alpha": 1.0}, {"targets": ("attn.to_q",)}, {"fingerprint": "0" * 64}):
         with pytest.raises(UserError):
@@ -294,7 +262,7 @@ def test_wrong_settings_are_one_sentence(backbone: FluxFill, tmp_path: Path) -> 
     add_lora(backbone, rank=1)
     with pytest.raises(UserError, match="there is an adapter 'default' already"):
         add_lora(backbone, rank=1)
-    adapter(backbone, tmp_path / "a")
+    save_random_adapter(backbone, tmp_path / "a")
     with pytest.raises(UserError, match="there is an adapter 'default' already"):
         load_adapter(tmp_path / "a", backbone)
 
@@ -302,7 +270,7 @@ def test_wrong_settings_are_one_sentence(backbone: FluxFill, tmp_path: Path) -> 
 def test_an_interrupted_save_leaves_the_old_file(
     backbone: FluxFill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    passport = adapter(backbone, tmp_path / "a")
+    passport = save_random_adapter(backbone, tmp_path / "a")
     old = (tmp_path / "a").read_bytes()
     load_adapter(tmp_path / "a", backbone)
 
