@@ -2,11 +2,12 @@
 
 import functools
 import json
+import signal
 import struct
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -278,14 +279,15 @@ def test_the_help_of_the_command_is_stable(run: Run, snapshot: SnapshotAssertion
 def test_train_says_how_to_go_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     from anyrefill import train
 
-    def interrupted(config: train.TrainConfig) -> object:
-        yield train.Step(step=1, steps=config.steps, loss=0.5, seconds=0.1)
-        raise KeyboardInterrupt
+    def interrupted(config: train.TrainConfig) -> Iterator[train.Step]:
+        signal.raise_signal(signal.SIGINT)
+        for step in range(1, config.steps + 1):
+            yield train.Step(step=step, steps=config.steps, loss=0.5, seconds=0.1)
 
-    monkeypatch.setattr(train, "train", interrupted)
+    monkeypatch.setattr(train, "training", interrupted)
     code, _, err = run("train", "deblur", "pairs", "--out", "run", "--steps", 9)
     assert code == 130
-    assert "Stopped after step 1 of 9: the same command goes on from the last checkpoint." in err
+    assert "Stopped after step 1 of 9, which is saved: the same command goes on." in err
 
 
 def test_a_wrong_training_is_refused(run: Run, tiny: Path) -> None:

@@ -1,19 +1,26 @@
 """Training: it learns, it resumes bit for bit, and it refuses what would be lost or mixed up."""
 
+import json
+import math
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from anyrefill.backbone.adapters.files import load_adapter, read_passport
 from anyrefill.backbone.fill import FluxFill
 from anyrefill.errors import UserError
 from anyrefill.pairs import Pair, write_pairs
-from anyrefill.train import Step, TrainConfig, rate, train
+from anyrefill.train import Cached, Note, Step, TrainConfig, rate, train, training
+from anyrefill.train.checkpoint import Checkpoint
+from anyrefill.train.data import _rows, steps_of
+from anyrefill.train.log import Entry, curve
+from anyrefill.train.masters import Masters
+from anyrefill.train.validate import sigma_at
 from panels import random_panel
 from tiny_checkpoint import save_tiny_checkpoint
 
@@ -22,22 +29,32 @@ from tiny_checkpoint import save_tiny_checkpoint
 def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
     folder = tmp_path_factory.mktemp("train")
     pairs = [
-        Pair(reference=random_panel(64, 64, seed), target=-random_panel(64, 64, seed), caption=f"picture {seed}")
-        for seed in range(3)
+        Pair(reference=random_panel(64, 64, seed), target=-random_panel(64, 64, seed), caption=f"p {seed}")
+        for seed in range(4)
     ]
     write_pairs(pairs, folder / "pairs")
     base = save_tiny_checkpoint(folder / "base")
     return TrainConfig(
-        task="deblur", pairs=folder / "pairs", out=folder / "run", backbone=str(base),
-        steps=6, batch=2, rank=2, save_every=2, warmup=2, dtype="float32",
+        task="deblur", pairs=folder / "pairs", out=folder / "run", backbone=str(base), cache=folder / "cache",
+        steps=4, batch=2, rank=2, save_every=2, warmup=2, dtype="float32",
     )  # fmt: skip
 
 
-def until(run: Iterator[Step], step: int) -> None:
-    """Take steps, then drop the run as a kill would."""
-    for done in run:
-        if done.step == step:
-            return
+@pytest.fixture(scope="module")
+def whole(config: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a run that was not disturbed."""
+    out = tmp_path_factory.mktemp("whole")
+    finished(replace(config, out=out))
+    return out
+
+
+def close_after(config: TrainConfig, step: int) -> None:
+    """Take steps and stop asking, as the first Ctrl-C does."""
+    run = training(config)
+    for record in run:
+        if isinstance(record, Step) and record.step == step:
+            break
+    run.close()
 
 
 def finished(config: TrainConfig) -> dict[str, torch.Tensor]:
@@ -46,56 +63,121 @@ def finished(config: TrainConfig) -> dict[str, torch.Tensor]:
     return load_file(last.adapter)
 
 
-def test_a_killed_run_ends_with_the_same_weights(config: TrainConfig, tmp_path: Path) -> None:
-    whole = finished(replace(config, out=tmp_path / "whole"))
-    broken = replace(config, out=tmp_path / "broken")
-    until(train(broken), 3)  # the checkpoint is of step 2: step 3 is lost and taken again
-    until(train(broken), 5)
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def states(out: Path) -> list[str]:
+    return sorted(path.name for path in (out / "checkpoints").iterdir())
+
+
+def test_a_run_that_was_closed_goes_on_bit_for_bit(config: TrainConfig, whole: Path, tmp_path: Path) -> None:
+    broken = replace(config, out=tmp_path)
+    close_after(broken, 1)
+    assert states(tmp_path) == ["state-0000001.pt", "state-0000001.pt.sha256"]
+    close_after(broken, 3)
     again = finished(broken)
-    assert whole.keys() == again.keys()
-    assert any(float(weight.abs().max()) > 0 for name, weight in whole.items() if "lora_B" in name)
-    for name, weight in whole.items():
-        assert torch.equal(weight, again[name]), name
+    assert any(float(weight.abs().max()) > 0 for name, weight in again.items() if "lora_B" in name)
+    assert same(load_file(whole / "adapter.safetensors"), again)
+    lines = [json.loads(line)["loss"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert lines == [json.loads(line)["loss"] for line in (whole / "log.jsonl").read_text().splitlines()]
+
+
+def test_two_checkpoints_are_kept(whole: Path) -> None:
+    names = ("state-0000002.pt", "state-0000004.pt")
+    assert states(whole) == sorted([*names, *(f"{name}.sha256" for name in names)])
+
+
+def test_a_damaged_checkpoint_falls_back(config: TrainConfig, whole: Path, tmp_path: Path) -> None:
+    broken = replace(config, out=tmp_path)
+    close_after(broken, 3)
+    newest = tmp_path / "checkpoints" / "state-0000003.pt"
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    records = list(training(broken))
+    notes = [record.text for record in records if isinstance(record, Note)]
+    assert notes == [f"{newest} is damaged (its sha256 is another): going on from the one before."]
+    assert [record.step for record in records if isinstance(record, Step)] == [3, 4]
+    assert same(load_file(whole / "adapter.safetensors"), load_file(tmp_path / "adapter.safetensors"))
+
+
+def test_checkpoints_that_are_all_damaged_stop_the_run(config: TrainConfig, tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "state-0000002.pt").write_bytes(b"PK\x03\x04 half")
+    with pytest.raises(UserError, match="No checkpoint in .* can be read; remove the folder to start anew"):
+        Checkpoint(replace(config, out=tmp_path), "").load()
+
+
+def test_a_finished_run_says_so(config: TrainConfig, whole: Path) -> None:
+    records = list(training(replace(config, out=whole)))
+    assert not [record for record in records if isinstance(record, Step)]
+    assert [record.text for record in records if isinstance(record, Note)] == [
+        f"The run in {whole} is finished: {whole / 'adapter.safetensors'} is there."
+    ]
+
+
+def test_another_run_is_not_gone_on_with(config: TrainConfig, whole: Path) -> None:
+    with pytest.raises(UserError, match="of a run with another lr; give another --out"):
+        list(train(replace(config, out=whole, lr=3e-4)))
+
+
+def test_parts_of_a_batch_add_up(config: TrainConfig, whole: Path, tmp_path: Path) -> None:
+    parts = finished(replace(config, out=tmp_path, accumulate=2))
+    for name, weight in load_file(whole / "adapter.safetensors").items():
+        torch.testing.assert_close(parts[name], weight, atol=1e-5, rtol=1e-3)
+    assert not same(parts, {name: torch.zeros_like(weight) for name, weight in parts.items()})
 
 
 @pytest.mark.parametrize("region", ["whole", "painted"])
 def test_the_loss_falls(config: TrainConfig, tmp_path: Path, region: str) -> None:
-    many = replace(config, out=tmp_path, steps=60, batch=8, rank=8, lr=1e-2, region=region, save_every=60)
+    many = replace(config, out=tmp_path, steps=50, batch=8, rank=8, lr=1e-2, region=region, save_every=60)
+    many = replace(many, logit_mean=0.0, logit_std=1.0)
     losses = [step.loss for step in train(many)]
     assert sum(losses[-10:]) < 0.97 * sum(losses[:10])
 
 
+def test_a_clean_prefix_is_trained_with_shared_draws(config: TrainConfig, tmp_path: Path) -> None:
+    shared = replace(config, out=tmp_path, attention="clean_ref", batch=4, draws=2, steps=2)
+    losses = [step.loss for step in train(shared)]
+    parts = [step.loss for step in train(replace(shared, out=tmp_path / "parts", accumulate=2))]
+    assert losses == pytest.approx(parts, rel=1e-5)
+    assert read_passport(tmp_path / "adapter.safetensors").attention == "clean_ref"
+
+
 def test_bfloat16_trains_too(config: TrainConfig, tmp_path: Path) -> None:
     steps = list(train(replace(config, out=tmp_path, dtype="bfloat16")))
-    assert [step.step for step in steps] == [1, 2, 3, 4, 5, 6]
-    assert all(torch.isfinite(torch.tensor(step.loss)) for step in steps)
+    assert [step.step for step in steps] == [1, 2, 3, 4]
+    assert all(math.isfinite(step.loss) for step in steps)
 
 
-def test_the_adapter_carries_its_passport_and_loads(config: TrainConfig, tmp_path: Path) -> None:
-    finished(replace(config, out=tmp_path))
-    passport = read_passport(tmp_path / "adapter.safetensors")
-    assert (passport.task, passport.rank, passport.steps, passport.pairs) == ("deblur", 2, 6, 3)
-    assert (passport.height, passport.width) == (64, 128)
+def test_held_out_pairs_are_looked_at(config: TrainConfig, tmp_path: Path) -> None:
+    looking = replace(config, out=tmp_path, validate="1", validate_every=2, samples=1, ema=0.5)
+    losses = [step.validation for step in train(looking)]
+    assert [loss is None for loss in losses] == [True, False, True, False]
+    assert read_passport(tmp_path / "adapter.safetensors").pairs == 3
+    assert read_passport(tmp_path / "best.safetensors").steps in (2, 4)
+    with Image.open(tmp_path / "samples" / "0000004.png") as sheet:
+        assert sheet.size == (4 + 3 * 68, 4 + 68 + 20)
+    with Image.open(tmp_path / "curve.png") as picture:
+        assert len(picture.getcolors(1 << 20) or []) > 3
+
+
+def test_the_adapter_carries_its_passport_and_loads(config: TrainConfig, whole: Path) -> None:
+    passport = read_passport(whole / "adapter.safetensors")
+    assert (passport.task, passport.rank, passport.steps, passport.pairs) == ("deblur", 2, 4, 4)
+    assert (passport.height, passport.width, passport.density) == (64, 128, "logit-normal(1.5, 1.5)")
     assert len(passport.manifest) == 64
-    load_adapter(tmp_path / "adapter.safetensors", FluxFill.load(config.backbone))
-
-
-def test_another_run_is_not_gone_on_with(config: TrainConfig, tmp_path: Path) -> None:
-    finished(replace(config, out=tmp_path))
-    with pytest.raises(UserError, match="of a run with another lr; give another --out"):
-        list(train(replace(config, out=tmp_path, lr=3e-4)))
-
-
-def test_a_damaged_checkpoint_is_named(config: TrainConfig, tmp_path: Path) -> None:
-    (tmp_path / "state.pt").write_bytes(b"PK\x03\x04 half")
-    with pytest.raises(UserError, match=r"state\.pt is no checkpoint that can be read"):
-        list(train(replace(config, out=tmp_path)))
+    load_adapter(whole / "adapter.safetensors", FluxFill.load(config.backbone))
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(config: TrainConfig, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="The loss is (nan|inf) at step"):
+    with pytest.raises(UserError, match=r"The (loss|gradients' norm) is (nan|inf) at step"):
         list(train(replace(config, out=tmp_path, lr=1e30, steps=40, warmup=1, save_every=100)))
     assert not (tmp_path / "adapter.safetensors").exists()
+    report = json.loads((tmp_path / "not-finite.json").read_text())
+    assert len(report["rows"]) == len(report["sigma"]) == 2
+    assert any("lora_A" in name and not name.endswith("gradient") for name in report["norms"])
 
 
 @pytest.mark.parametrize(
@@ -104,13 +186,29 @@ def test_a_loss_that_is_not_finite_stops_the_run(config: TrainConfig, tmp_path: 
         ({"steps": 0}, "--steps must be at least 1, not 0"),
         ({"rank": 0}, "--rank must be at least 1, not 0"),
         ({"lr": 0.0}, "--lr must be above 0"),
+        ({"ema": 1.0}, "--ema must be at least 0 and below 1"),
         ({"task": "dept"}, "There is no task 'dept'"),
         ({"targets": "most"}, "no list of LoRA targets 'most'"),
+        ({"draws": 3}, "--batch 2 must be a multiple of --draws 3"),
+        ({"attention": "clean_ref", "region": "whole"}, "needs --region painted"),
+        ({"validate": "4"}, "--validate 4 is not possible: .* lists 4 pairs"),
+        ({"optimizer": "adamw8bit"}, "needs bitsandbytes: pip install bitsandbytes"),
+        ({"tensorboard": True}, "needs tensorboard: pip install tensorboard"),
     ],
 )
-def test_wrong_settings_are_one_sentence(config: TrainConfig, change: dict[str, object], sentence: str) -> None:
+def test_wrong_settings_are_one_sentence(
+    config: TrainConfig, change: dict[str, object], sentence: str, tmp_path: Path
+) -> None:
     with pytest.raises(UserError, match=sentence):
-        list(train(replace(config, **change)))
+        list(train(replace(config, out=tmp_path, **change)))
+
+
+def test_the_second_run_encodes_nothing(config: TrainConfig, whole: Path, tmp_path: Path) -> None:
+    files = {path: path.stat().st_mtime_ns for path in config.cache.rglob("*.safetensors")}
+    records = [record for record in training(replace(config, out=tmp_path)) if isinstance(record, Cached)]
+    assert (records[-1].done, records[-1].total) == (len(files), len(files)) == (9, 9)
+    assert {path: path.stat().st_mtime_ns for path in config.cache.rglob("*.safetensors")} == files
+    assert whole.exists()
 
 
 def test_the_rate_warms_up_and_falls() -> None:
@@ -120,8 +218,43 @@ def test_the_rate_warms_up_and_falls() -> None:
     assert rates[-1] == pytest.approx(0.05, abs=0.01)
 
 
-def test_the_adapter_is_readable_by_others(config: TrainConfig, tmp_path: Path) -> None:
-    finished(replace(config, out=tmp_path))
+def test_every_epoch_shows_every_pair_once() -> None:
+    rows = _rows(7, seed=3, first=0, count=21)
+    assert [sorted(rows[start : start + 7]) for start in (0, 7, 14)] == [list(range(7))] * 3
+    assert rows[:7] != rows[7:14]
+    assert rows == [row for start in range(0, 21, 3) for row in _rows(7, seed=3, first=start, count=3)]
+
+
+def test_epochs_can_ask_for_more_steps(config: TrainConfig) -> None:
+    assert steps_of(replace(config, min_epochs=5.0), pairs=4) == 10
+    assert steps_of(replace(config, min_epochs=1.0), pairs=4) == 4
+
+
+def test_held_out_levels_are_quantiles_of_the_density(config: TrainConfig) -> None:
+    assert sigma_at(0.5, config, tokens=32) == pytest.approx(1 / (1 + math.exp(-1.5)))
+    assert sigma_at(0.25, replace(config, density="uniform"), tokens=32) == 0.25
+    below = 1 / (1 + math.exp(-(1.5 - 1.5)))  # one deviation below the mean
+    assert sigma_at(0.158655, config, tokens=32) == pytest.approx(below, abs=1e-4)
+
+
+def test_the_average_lags_behind() -> None:
+    masters = Masters([torch.nn.Parameter(torch.zeros(2))], torch.float32, decay=0.9)
+    masters.values[0].data.fill_(1.0)
+    masters.move_average(step=1000)
+    assert masters.average[0].tolist() == pytest.approx([0.1, 0.1])
+    with masters.shown():
+        assert masters.parameters[0].tolist() == pytest.approx([0.1, 0.1])
+    assert masters.parameters[0].tolist() == [1.0, 1.0]
+
+
+def test_the_curve_shows_the_loss_falling() -> None:
+    entries = [Entry(step=step, loss=1 / step, norm=1.0, rate=1.0, seconds=1.0) for step in range(1, 50)]
+    pixels = curve(entries).load()
+    blue = [(x, y) for x in range(46, 674) for y in range(46, 354) if pixels[x, y] == (90, 130, 200)]
+    assert min(blue)[1] < max(blue)[1], "high on the left, low on the right"
+
+
+def test_the_adapter_is_readable_by_others(whole: Path) -> None:
     umask = os.umask(0)
     os.umask(umask)
-    assert (tmp_path / "adapter.safetensors").stat().st_mode & 0o777 == 0o666 & ~umask
+    assert (whole / "adapter.safetensors").stat().st_mode & 0o777 == 0o666 & ~umask

@@ -32,7 +32,8 @@ def pack(out: Path, home: Path = HOME) -> None:
     """Collect the averaged weights of every part."""
     out.mkdir(parents=True, exist_ok=True)
     transformer = make_transformer()
-    transformer.load_state_dict(torch.load(home / "transformer" / "ema.pt"))
+    averages = [home / "transformer" / name for name in ("decayed/ema.pt", "ema.pt")]
+    transformer.load_state_dict(torch.load(next(path for path in averages if path.exists())))
     vae = AutoencoderKL.from_pretrained(home / "autoencoder" / "vae")
     if (home / "autoencoder" / "ema.pt").exists():
         vae.decoder.load_state_dict(torch.load(home / "autoencoder" / "ema.pt"))

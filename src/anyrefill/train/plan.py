@@ -94,7 +94,7 @@ class Plan:
         again = self.counted.forward if self.config.checkpointing else 0
         return self.config.batch * (self.counted.operations + again)
 
-    def at_once(self, memory: float, sample: Counted, *, checkpointing: bool) -> int:
+    def at_once(self, memory: int, sample: Counted, *, checkpointing: bool) -> int:
         """Return how many samples fit beside the weights."""
         kept = sample.kept_checkpointed if checkpointing else sample.kept
         return max(0, int((memory - self.weights - self.adapter) // kept))
@@ -124,7 +124,7 @@ class Plan:
         yield self._row("this one", self.memory, self.here, here)
         for size in GPUS:
             yield self._row(
-                f"{size} GB GPU", size * 1e9, counted, f"{_time(self._total() * 1e15 / RATE)} at 100 TFLOP/s"
+                f"{size} GB GPU", size * 10**9, counted, f"{_time(self._total() * 1e15 / RATE)} at 100 TFLOP/s"
             )
         yield ""
         yield "Norms, softmax, reading of weights and the optimizer come on top of the products; nothing here was run."
@@ -133,7 +133,7 @@ class Plan:
         """Return the operations of the run, in 10^15."""
         return self.steps * self.operations / 1e15
 
-    def _row(self, name: str, memory: float, sample: Counted, time: str) -> str:
+    def _row(self, name: str, memory: int, sample: Counted, time: str) -> str:
         """Return one machine's line."""
         plain, checkpointed = (self.at_once(memory, sample, checkpointing=it) for it in (False, True))
         if not checkpointed:
@@ -232,7 +232,7 @@ def _memory(device: str) -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def _gb(count: float) -> str:
+def _gb(count: int) -> str:
     """Return bytes in GB."""
     return f"{count / 1e9:,.2f}"
 
