@@ -5,24 +5,12 @@ the embedded backbone in bfloat16; plain matrix products and a sigmoid do the sa
 pairs is a product with a signed permutation. Nothing here changes a state dict.
 """
 
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, cast
 
 import torch
 from diffusers import FluxTransformer2DModel
 from diffusers.models.transformers.transformer_flux import FluxAttention
 from torch import Tensor, nn
-
-
-@runtime_checkable
-class Context(Protocol):
-    """What torch hands to an autograd function."""
-
-    saved_tensors: tuple[Tensor, ...]
-
-    def save_for_backward(self, *tensors: Tensor) -> None:
-        """Keep tensors for the way back."""
-        ...
-
 
 Rope = tuple[Tensor, Tensor, Tensor]
 """cos (N, D), sin (N, D) and the pair rotation (D, D)."""
@@ -32,13 +20,13 @@ class SigmoidGelu(torch.autograd.Function):
     """GELU's tanh form, x * sigmoid(2u) with u = sqrt(2/pi) (x + 0.044715 x^3), which is the same function."""
 
     @staticmethod
-    def forward(ctx: Context, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ANN401 # pyright: ignore[reportIncompatibleMethodOverride]
         """Keep x only; everything else is made again."""
         ctx.save_for_backward(x)
         return x * torch.sigmoid(_twice_u(x))
 
     @staticmethod
-    def backward(ctx: Context, grad: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx: Any, grad: Tensor) -> Tensor:  # noqa: ANN401 # pyright: ignore[reportIncompatibleMethodOverride]
         """Return grad * (s + x s (1 - s) u2') with s = sigmoid(u2)."""
         (x,) = ctx.saved_tensors
         s = torch.sigmoid(_twice_u(x))

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import nn
@@ -11,6 +12,12 @@ from transformers.utils import ModelOutput
 __all__ = ["Reader"]
 
 log = logging.getLogger(__name__)
+
+
+@cache
+def _tell_once(encoder: str, length: int) -> None:
+    """Warn that prompts are cut, once in a process."""
+    log.warning("%s reads only the first %d tokens of a prompt", encoder, length)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +39,9 @@ class Reader:
 
         Source: diffusers, FluxFillPipeline._get_t5_prompt_embeds and _get_clip_prompt_embeds.
         """
-        whole = self.tokenizer(prompts)["input_ids"]
+        whole = self.tokenizer(prompts, verbose=False)["input_ids"]
         if max(len(ids) for ids in whole) > self.length:
-            log.warning("%s reads only the first %d tokens of a prompt", type(self.encoder).__name__, self.length)
+            _tell_once(type(self.encoder).__name__, self.length)
         padded = self.tokenizer(
             prompts, padding="max_length", max_length=self.length, truncation=True, return_tensors="pt"
         )
