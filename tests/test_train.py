@@ -206,7 +206,7 @@ def test_wrong_settings_are_one_sentence(
 def test_the_second_run_encodes_nothing(config: TrainConfig, whole: Path, tmp_path: Path) -> None:
     files = {path: path.stat().st_mtime_ns for path in config.cache.rglob("*.safetensors")}
     records = [record for record in training(replace(config, out=tmp_path)) if isinstance(record, Cached)]
-    assert (records[-1].done, records[-1].total) == (len(files), len(files)) == (9, 9)
+    assert (records[-1].done, records[-1].total) == (9, 9)
     assert {path: path.stat().st_mtime_ns for path in config.cache.rglob("*.safetensors")} == files
     assert whole.exists()
 

@@ -25,12 +25,14 @@ def train(options: "TrainOptions") -> None:
     from anyrefill.train import Step, training
 
     run, last, adapter = training(options), None, None
+    shown = _shown(run, options.task)
     with _stop_asked() as stop:
-        for record in _shown(run, options.task):
+        for record in shown:
             if isinstance(record, Step):
                 last, adapter = record, record.adapter
             if stop and adapter is None:
                 run.close()
+                shown.close()
                 _leave(last)
     if adapter is not None and _is_first():
         print(adapter)
@@ -66,7 +68,7 @@ def _stop_asked() -> Generator[list[int], None, None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _shown(run: "Iterator[Any]", title: str) -> "Iterator[Any]":
+def _shown(run: "Iterator[Any]", title: str) -> "Generator[Any, None, None]":
     """Pass a run's records on: a bar for the encoding, another for the steps, sentences on stderr."""
     from anyrefill.train import Cached, Note
 
