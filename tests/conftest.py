@@ -4,10 +4,15 @@ from jaxtyping import install_import_hook
 
 hook = install_import_hook("anyrefill", "beartype.beartype")  # before anyrefill is imported anywhere
 
+from copy import deepcopy  # noqa: E402
 from pathlib import Path  # noqa: E402
+from typing import TYPE_CHECKING  # noqa: E402
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
+
+if TYPE_CHECKING:
+    from anyrefill.backbone.fill import FluxFill
 
 
 @pytest.fixture(autouse=True)
@@ -21,6 +26,28 @@ def same_seed() -> None:
 def generator() -> torch.Generator:
     """Return a seeded generator."""
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a random fill model; not to be changed."""
+    from tiny_checkpoint import save_tiny_checkpoint
+
+    return save_tiny_checkpoint(tmp_path_factory.mktemp("base") / "fill")
+
+
+@pytest.fixture(scope="session")
+def loaded(base: Path) -> "FluxFill":
+    """Return it loaded; not to be changed."""
+    from anyrefill.backbone.fill import FluxFill
+
+    return FluxFill.load(base)
+
+
+@pytest.fixture
+def backbone(loaded: "FluxFill") -> "FluxFill":
+    """Return a copy that a test may change."""
+    return deepcopy(loaded)
 
 
 @pytest.fixture(scope="session")

@@ -37,21 +37,6 @@ BLOCKS = (
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_checkpoint(tmp_path_factory.mktemp("base") / "fill")
-
-
-@pytest.fixture(scope="module")
-def loaded(base: Path) -> FluxFill:
-    return FluxFill.load(base)
-
-
-@pytest.fixture
-def backbone(loaded: FluxFill) -> FluxFill:
-    return deepcopy(loaded)
-
-
-@pytest.fixture(scope="module")
 def everywhere(loaded: FluxFill, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a LoRA on every layer."""
     path = tmp_path_factory.mktemp("adapters") / "all.safetensors"

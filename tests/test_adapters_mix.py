@@ -16,17 +16,7 @@ from anyrefill.backbone.adapters.mix import Part, add_adapters, agreed, join_pro
 from anyrefill.backbone.adapters.prompt import inject_prompt, save_prompt
 from anyrefill.backbone.fill import FluxFill
 from random_adapter import predict, save_random_adapter
-from tiny_checkpoint import save_tiny_adapter, save_tiny_checkpoint
-
-
-@pytest.fixture(scope="module")
-def loaded(tmp_path_factory: pytest.TempPathFactory) -> FluxFill:
-    return FluxFill.load(save_tiny_checkpoint(tmp_path_factory.mktemp("base") / "fill"))
-
-
-@pytest.fixture
-def backbone(loaded: FluxFill) -> FluxFill:
-    return deepcopy(loaded)
+from tiny_checkpoint import save_tiny_adapter
 
 
 @pytest.fixture(scope="module")

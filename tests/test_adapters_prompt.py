@@ -1,6 +1,5 @@
 """Prompt tuning: what trains, what CLIP then reads, and that it comes back from its file."""
 
-from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,21 +17,6 @@ from random_adapter import predict
 from tiny_checkpoint import save_tiny_checkpoint
 
 SENTENCE = "remove the blur"
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_checkpoint(tmp_path_factory.mktemp("base") / "fill")
-
-
-@pytest.fixture(scope="module")
-def loaded(base: Path) -> FluxFill:
-    return FluxFill.load(base)
-
-
-@pytest.fixture
-def backbone(loaded: FluxFill) -> FluxFill:
-    return deepcopy(loaded)
 
 
 def passport_of(backbone: FluxFill, tokens: int = 50) -> Passport:

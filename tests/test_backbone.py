@@ -3,7 +3,6 @@
 import json
 import shutil
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,21 +20,6 @@ from anyrefill.backbone.tiny import TinyFill
 from tiny_checkpoint import save_tiny_checkpoint
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_checkpoint(tmp_path_factory.mktemp("base") / "fill")
-
-
-@pytest.fixture(scope="module")
-def loaded(base: Path) -> FluxFill:
-    return FluxFill.load(base)
-
-
-@pytest.fixture
-def backbone(loaded: FluxFill) -> FluxFill:
-    return deepcopy(loaded)
 
 
 @pytest.fixture

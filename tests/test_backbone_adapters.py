@@ -1,7 +1,6 @@
 """Adapters: added, saved, refused in a sentence, combined, merged and ejected."""
 
 import json
-from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,21 +25,6 @@ from random_adapter import predict, save_random_adapter
 from tiny_checkpoint import save_tiny_checkpoint
 
 KEY = "transformer.transformer_blocks.0.attn.to_q.lora_A.weight"
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_checkpoint(tmp_path_factory.mktemp("base") / "fill")
-
-
-@pytest.fixture(scope="module")
-def loaded(base: Path) -> FluxFill:
-    return FluxFill.load(base)
-
-
-@pytest.fixture
-def backbone(loaded: FluxFill) -> FluxFill:
-    return deepcopy(loaded)
 
 
 def edit(
