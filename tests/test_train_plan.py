@@ -8,10 +8,11 @@ from diffusers import FluxTransformer2DModel
 
 from anyrefill import cli
 from anyrefill.backbone.adapters.lora import inject
+from anyrefill.backbone.flux import FLUX_TRANSFORMER
 from anyrefill.backbone.latents import image_ids
 from anyrefill.pairs import Pair, write_pairs
 from anyrefill.train.count import count
-from anyrefill.train.plan import FLUX_TRANSFORMER, _flux_encoders
+from anyrefill.train.plan import _flux_encoders
 from panels import random_panel
 from tiny_checkpoint import tiny_transformer
 

@@ -38,21 +38,13 @@ def save_tiny_checkpoint(
 
 def save_tiny_adapter(base: Path, path: Path, task: str, seed: int = 1) -> Path:
     """Write a random LoRA for a tiny checkpoint and return its file."""
-    from anyrefill.backbone.adapters.files import save_adapter
-    from anyrefill.backbone.adapters.lora import PAPER, add_lora
-    from anyrefill.backbone.adapters.passport import Passport
     from anyrefill.backbone.fill import FluxFill
+    from random_adapter import save_random_adapter
 
-    backbone = FluxFill.load(base)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for weight in add_lora(backbone, rank=2, seed=seed):
-            weight.copy_(0.3 * torch.randn(weight.shape, generator=generator))
-    passport = Passport(
-        task=task, base=base.name, fingerprint=backbone.fingerprint(), rank=2, alpha=2.0, targets=PAPER,
+    save_random_adapter(
+        FluxFill.load(base), path, rank=2, alpha=2.0, seed=seed, task=task, prompt="{caption}", versions=(),
         guidance_paint=2.5, height=64, width=128, max_sequence_length=24,
     )  # fmt: skip
-    save_adapter(path, backbone, passport)
     return path
 
 

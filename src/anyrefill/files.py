@@ -1,13 +1,15 @@
 """Files that are written whole or not at all."""
 
+import hashlib
 import os
+import shutil
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from anyrefill.errors import UserError
 
-__all__ = ["whole", "write_text"]
+__all__ = ["sha256_of", "whole", "whole_folder", "write_text"]
 
 
 @contextmanager
@@ -42,6 +44,33 @@ def write_text(path: Path, text: str) -> None:
     """
     with whole(path) as part:
         part.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def whole_folder(folder: Path, what: str) -> Generator[Path, None, None]:
+    """Lend the name of a folder beside `folder`; what is made there takes its place, over an empty folder if need be.
+
+    Args:
+        folder: new, or empty.
+        what: it holds, for the sentence that says that it cannot be written.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    part = folder.absolute().with_name(f".{folder.name}.{os.getpid()}")
+    try:
+        yield part
+        part.rename(folder)
+    except OSError as error:
+        raise UserError(f"Cannot write {what} to {folder}: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _flush(path: Path) -> None:

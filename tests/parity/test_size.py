@@ -5,23 +5,9 @@ import torch
 from diffusers import FluxTransformer2DModel
 
 from anyrefill.backbone.adapters.lora import inject
+from anyrefill.backbone.flux import FLUX_TRANSFORMER
 
 SIZE = 11_902_391_360
-
-
-def full_size() -> FluxTransformer2DModel:
-    return FluxTransformer2DModel(
-        in_channels=384,
-        out_channels=64,
-        num_layers=19,
-        num_single_layers=38,
-        attention_head_dim=128,
-        num_attention_heads=24,
-        joint_attention_dim=4096,
-        pooled_projection_dim=768,
-        guidance_embeds=True,
-        axes_dims_rope=(16, 56, 56),
-    )
 
 
 @pytest.mark.parametrize(
@@ -29,7 +15,7 @@ def full_size() -> FluxTransformer2DModel:
 )
 def test_a_lora_of_rank_128_on_flux_fill(targets: str, percent: float) -> None:
     with torch.device("meta"):
-        transformer = full_size()
+        transformer = FluxTransformer2DModel(**FLUX_TRANSFORMER)
         assert sum(weight.numel() for weight in transformer.parameters()) == SIZE
         added = sum(weight.numel() for weight in inject(transformer, rank=128, targets=targets))
     assert 100 * added / SIZE == pytest.approx(percent, abs=0.006)

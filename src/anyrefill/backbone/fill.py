@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5Tokenizer
 from transformers.utils import logging as transformers_logging
 
-from anyrefill.backbone import Attention, Condition, Field, MaskRule, Text, engine
+from anyrefill.backbone import Attention, Condition, Field, MaskRule, Text, call_by_call, engine
 from anyrefill.backbone.fingerprint import fingerprint
 from anyrefill.backbone.folder import Folder, Settings
 from anyrefill.backbone.reader import Reader
@@ -194,9 +194,7 @@ class FluxFill:
         measured, it is ``velocity`` itself. Adapters act, merged or not; merged is faster.
         """
         if attention == "full" and self.device.type != "cpu":
-            return lambda latents, sigma: self.velocity(
-                latents, latents.new_full((len(latents),), sigma), condition, guidance
-            )
+            return call_by_call(self, condition, guidance)
         acting = engine.unmerged(self.transformer)
         layers = engine.by_modules(self.transformer) if acting else engine.fused(self.transformer)
         return engine.field(layers, condition, guidance, sigmas, attention)

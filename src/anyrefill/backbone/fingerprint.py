@@ -2,14 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 from diffusers import FluxTransformer2DModel
 from torch import Tensor
 
-__all__ = ["fingerprint"]
+__all__ = ["digest_of", "fingerprint"]
 
 ESSENTIALS = (
     "in_channels",
@@ -34,8 +34,13 @@ def fingerprint(transformer: FluxTransformer2DModel, *, scale: float, shift: flo
     to compute on 12 billion parameters. The text encoders are not part of it.
     """
     config = {key: transformer.config[key] for key in ESSENTIALS}
-    digest = hashlib.sha256(json.dumps({**config, "scale": scale, "shift": shift}, sort_keys=True).encode())
-    for weight in _sampled(transformer):
+    return digest_of(_sampled(transformer), json.dumps({**config, "scale": scale, "shift": shift}, sort_keys=True))
+
+
+def digest_of(weights: Iterable[Tensor], head: str = "") -> str:
+    """Return sha256 over a text and the first 16 rows of each weight, rounded to bfloat16."""
+    digest = hashlib.sha256(head.encode())
+    for weight in weights:
         rows = weight[:16].detach().to("cpu", torch.bfloat16).contiguous()
         digest.update(rows.view(torch.int16).numpy().tobytes())
     return digest.hexdigest()

@@ -5,7 +5,7 @@ A multiply-add counts as two. The canvas is the paper's, 512 x 1024 pixels: 1024
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from diffusers import FluxTransformer2DModel
@@ -16,6 +16,7 @@ from anyrefill.backbone.adapters.lora import inject
 from anyrefill.backbone.engine.layers import Layers, by_modules
 from anyrefill.backbone.engine.modulation import Modulation, modulate
 from anyrefill.backbone.engine.passes import Prefix, passed, prefilled, rotary
+from anyrefill.backbone.flux import FLUX_TRANSFORMER
 
 __all__ = ["Cost", "decoding_bytes", "flux_fill", "painting", "training"]
 
@@ -57,23 +58,10 @@ class Cost:
 
 
 def flux_fill(doubles: int = 19, singles: int = 38) -> FluxTransformer2DModel:
-    """Return FLUX.1-Fill-dev's transformer without storage, or one with fewer blocks.
-
-    Source: its public configuration; 11,902,391,360 parameters.
-    """
+    """Return FLUX.1-Fill-dev's transformer without storage, or one with fewer blocks."""
+    blocks: dict[str, Any] = {"num_layers": doubles, "num_single_layers": singles}
     with META:
-        model = FluxTransformer2DModel(
-            in_channels=384,
-            out_channels=64,
-            num_layers=doubles,
-            num_single_layers=singles,
-            attention_head_dim=128,
-            num_attention_heads=24,
-            joint_attention_dim=4096,
-            pooled_projection_dim=768,
-            guidance_embeds=True,
-            axes_dims_rope=(16, 56, 56),
-        )
+        model = FluxTransformer2DModel(**FLUX_TRANSFORMER | blocks)
     return _coarse(model).requires_grad_(False)
 
 

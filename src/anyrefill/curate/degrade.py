@@ -18,8 +18,8 @@ from torch import Generator
 
 from anyrefill import images
 from anyrefill.errors import UserError
-from anyrefill.metrics import luma
-from anyrefill.tasks.deblur import BLUR, NOISE, blur
+from anyrefill.tasks.colorization import grayscale
+from anyrefill.tasks.deblur import BLUR, NOISE, add_noise, blur
 from anyrefill.tasks.super_resolution import coarse
 from anyrefill.types import Panel
 
@@ -46,17 +46,6 @@ class Degraded:
     parameters: Mapping[str, int | float] = field(default_factory=_nothing)
 
 
-def add_noise(panel: Panel, deviation: float, generator: Generator) -> Panel:
-    """Add Gaussian noise, independent in each channel, and clip to [-1, 1].
-
-    Args:
-        panel: to degrade.
-        deviation: the noise's standard deviation in units of [-1, 1], i.e. twice the share of the full range.
-        generator: of the noise.
-    """
-    return (panel + torch.randn(panel.shape, generator=generator) * deviation).clamp(-1, 1)
-
-
 def jpeg(panel: Panel, quality: int) -> Panel:
     """Write the panel as a JPEG of that quality (1-95, chroma at half the size) and read it again."""
     file = io.BytesIO()
@@ -64,11 +53,6 @@ def jpeg(panel: Panel, quality: int) -> Panel:
     file.seek(0)
     with Image.open(file, formats=["JPEG"]) as picture:
         return images.to_panel(picture)
-
-
-def grayscale(panel: Panel) -> Panel:
-    """Put the panel's luma in all three channels."""
-    return luma(panel).repeat(3, 1, 1)
 
 
 def draw(name: str, panel: Panel, generator: Generator) -> Degraded:

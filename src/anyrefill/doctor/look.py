@@ -1,6 +1,5 @@
 """What is kept of a pair of pictures after one look: sizes, digests and statistics, about 2.5 kB a pair."""
 
-import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from anyrefill.doctor.listing import Line
 from anyrefill.doctor.report import Finding, Severity
 from anyrefill.doctor.shift import Grey, Shift, find_shift, local_contrast
 from anyrefill.errors import UserError
+from anyrefill.files import sha256_of
 from anyrefill.types import Size
 
 __all__ = ["Look", "MaskLook", "PairLook", "Traits", "finding", "look_at_pair", "panels_of", "size_text"]
@@ -153,7 +153,7 @@ def _look(path: Path, picture: Image.Image, pixels: Pixels) -> Look:
     is_blank = bool((extrema[:, 1] - extrema[:, 0]).max() <= 2)
     return Look(
         path=path,
-        sha256=_sha256(path),
+        sha256=sha256_of(path),
         size=(picture.height, picture.width),
         conversion=_conversion(path),
         is_blank=is_blank,
@@ -169,13 +169,7 @@ def _look_at_mask(path: Path, picture: Image.Image) -> MaskLook:
         painted = images.to_mask(path, size).mean().item()
     except UserError as error:
         problem = str(error)
-    return MaskLook(path=path, sha256=_sha256(path), size=size, painted=painted, problem=problem)
-
-
-def _sha256(path: Path) -> str:
-    """Return the digest of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return MaskLook(path=path, sha256=sha256_of(path), size=size, painted=painted, problem=problem)
 
 
 def _conversion(path: Path) -> str:

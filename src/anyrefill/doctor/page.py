@@ -1,7 +1,5 @@
 """The report as one HTML page that needs no other file."""
 
-import base64
-import io
 from collections.abc import Iterable, Sequence
 from html import escape
 from itertools import groupby
@@ -75,7 +73,4 @@ def _thumbnail(path: Path) -> str:
     except UserError as error:
         return escape(str(error))
     picture.thumbnail((THUMBNAIL, THUMBNAIL))
-    file = io.BytesIO()
-    picture.save(file, "JPEG", quality=85)
-    data = base64.b64encode(file.getvalue()).decode()
-    return f'<img alt="{escape(path.name)}" src="data:image/jpeg;base64,{data}">'
+    return images.to_html(picture, path.name, "JPEG")

@@ -5,13 +5,19 @@ from torch import Generator
 from anyrefill.metrics import colourfulness_ratio, lpips_alex, luma, luma_psnr, psnr
 from anyrefill.pairs import Pair, Photo
 from anyrefill.tasks import Task
+from anyrefill.types import Panel
 
-__all__ = ["make", "task"]
+__all__ = ["grayscale", "make", "task"]
 
 
 def make(photo: Photo, _generator: Generator) -> Pair:
     """Pair the photograph's luma, in all three channels, with the photograph."""
-    return Pair(reference=luma(photo.pixels).repeat(3, 1, 1), target=photo.pixels, caption=photo.caption)
+    return Pair(reference=grayscale(photo.pixels), target=photo.pixels, caption=photo.caption)
+
+
+def grayscale(panel: Panel) -> Panel:
+    """Put the panel's luma in all three channels."""
+    return luma(panel).repeat(3, 1, 1)
 
 
 task = Task(

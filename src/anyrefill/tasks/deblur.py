@@ -19,7 +19,7 @@ from anyrefill.pairs import Pair, Photo
 from anyrefill.tasks import Task
 from anyrefill.types import Panel
 
-__all__ = ["blur", "make", "task"]
+__all__ = ["add_noise", "blur", "make", "task"]
 
 BLUR = (1.0, 2.0)
 """Sigma in pixels of a picture whose shorter side has 128 px."""
@@ -34,9 +34,8 @@ def make(photo: Photo, generator: Generator) -> Pair:
     draw_blur, draw_noise = torch.rand(2, generator=generator).tolist()
     sigma = _between(BLUR, draw_blur) * min(sharp.shape[1:]) / 128
     deviation = _between(NOISE, draw_noise)
-    noise = torch.randn(sharp.shape, generator=generator) * deviation
     return Pair(
-        reference=(blur(sharp, sigma) + noise).clamp(-1, 1),
+        reference=add_noise(blur(sharp, sigma), deviation, generator),
         target=sharp,
         caption=photo.caption,
         extra={"blur_sigma": sigma, "noise_deviation": deviation},
@@ -49,6 +48,17 @@ def blur(panel: Panel, sigma: float) -> Panel:
     line = torch.exp(-(torch.arange(-radius, radius + 1, dtype=panel.dtype) ** 2) / (2 * sigma**2))
     line = line / line.sum()
     return _along_rows(_along_rows(panel, line).mT, line).mT.contiguous()
+
+
+def add_noise(panel: Panel, deviation: float, generator: Generator) -> Panel:
+    """Add Gaussian noise, independent in each channel, and clip to [-1, 1].
+
+    Args:
+        panel: to degrade.
+        deviation: the noise's standard deviation in units of [-1, 1], i.e. twice the share of the full range.
+        generator: of the noise.
+    """
+    return (panel + torch.randn(panel.shape, generator=generator) * deviation).clamp(-1, 1)
 
 
 def _along_rows(panel: Panel, kernel: Float[Tensor, " k"]) -> Panel:

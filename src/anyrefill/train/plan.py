@@ -18,6 +18,7 @@ from diffusers import AutoencoderKL
 from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
 from anyrefill.backbone.embedded import find_base
+from anyrefill.backbone.flux import FLUX, FLUX_TRANSFORMER
 from anyrefill.backbone.folder import Folder, Settings
 from anyrefill.errors import UserError
 from anyrefill.pairs import PairFolder
@@ -25,23 +26,7 @@ from anyrefill.train.config import TrainConfig
 from anyrefill.train.count import Counted, count, parameters_of
 from anyrefill.train.data import steps_of
 
-__all__ = ["FLUX", "Plan", "plan"]
-
-FLUX = "black-forest-labs/FLUX.1-Fill-dev"
-"""The base whose configuration is known here, so that a run can be planned before its 34 GB are fetched."""
-
-FLUX_TRANSFORMER = {
-    "in_channels": 384,
-    "out_channels": 64,
-    "num_layers": 19,
-    "num_single_layers": 38,
-    "attention_head_dim": 128,
-    "num_attention_heads": 24,
-    "joint_attention_dim": 4096,
-    "pooled_projection_dim": 768,
-    "guidance_embeds": True,
-    "axes_dims_rope": (16, 56, 56),
-}
+__all__ = ["Plan", "plan"]
 
 GPUS = (24, 48, 80)
 """GB, as written on the box."""

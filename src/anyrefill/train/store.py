@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from anyrefill.errors import UserError
-from anyrefill.files import whole
+from anyrefill.files import sha256_of, whole
 
 __all__ = ["Store", "file_digest", "key_of", "part_digest"]
 
@@ -85,10 +85,7 @@ def key_of(**facts: str | int | float) -> str:
 
 def file_digest(path: Path | None) -> str:
     """Return the sha256 of a file's bytes; empty where there is no file."""
-    if path is None:
-        return ""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return "" if path is None else sha256_of(path)
 
 
 def part_digest(folder: Path) -> str:

@@ -3,7 +3,6 @@
 Source: LeftRefill's way (arXiv 2502.11158, section III-B) on FLUX, where CLIP only feeds the pooled vector (figure 17).
 """
 
-import hashlib
 import logging
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from anyrefill.backbone.adapters.files import check_base
 from anyrefill.backbone.adapters.header import PASSPORT_KEY, read_passport, read_tensors, write_tensors
 from anyrefill.backbone.adapters.passport import Passport
 from anyrefill.backbone.fill import FluxFill
+from anyrefill.backbone.fingerprint import digest_of
 from anyrefill.backbone.reader import Reader
 from anyrefill.errors import UserError
 from anyrefill.types import Pooled
@@ -210,9 +210,5 @@ def _embedding(clip: nn.Module) -> nn.Embedding:
 
 def _clip_fingerprint(clip: nn.Module) -> str:
     """Return sha256 over a sample of CLIP's weights, rounded to bfloat16."""
-    digest = hashlib.sha256()
-    for name, weight in sorted(clip.named_parameters()):
-        if name.endswith(("_embedding.weight", "fc2.weight")):
-            rows = weight[:16].detach().to("cpu", torch.bfloat16).contiguous()
-            digest.update(rows.view(torch.int16).numpy().tobytes())
-    return digest.hexdigest()
+    sampled = ("_embedding.weight", "fc2.weight")
+    return digest_of(weight for name, weight in sorted(clip.named_parameters()) if name.endswith(sampled))
