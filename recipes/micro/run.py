@@ -9,6 +9,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from anyrefill.files import whole
+
 
 class Ema:
     """Exponential moving average of a module's parameters, warmed up over the first steps."""
@@ -39,10 +41,9 @@ class Ema:
 
 def save_state(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
     """Write weights, optimiser and step in one file, under a temporary name first."""
-    folder.mkdir(parents=True, exist_ok=True)
     state = {"module": module.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
-    torch.save(state, folder / "state.tmp")
-    (folder / "state.tmp").replace(folder / "state.pt")
+    with whole(folder / "state.pt") as part:
+        torch.save(state, part)
 
 
 def load_state(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> int:

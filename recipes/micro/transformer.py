@@ -28,6 +28,7 @@ from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5Tokeniz
 
 from anyrefill.backbone import kernels
 from anyrefill.backbone.latents import image_ids, pack, pack_mask
+from anyrefill.files import whole
 from recipes.micro.pca import Codec
 from recipes.micro.run import Ema, join, load_state, save_state, take_gradients
 from recipes.world.canvases import Diptych, diptych, single
@@ -298,8 +299,8 @@ class Run:
         """Write everything needed to go on."""
         save_state(self.folder, self.model, self.optimizer, self.step)
         if self.ema:
-            torch.save(self.ema.shadow, self.out / "ema.tmp")
-            (self.out / "ema.tmp").replace(self.out / "ema.pt")
+            with whole(self.out / "ema.pt") as part:
+                torch.save(self.ema.shadow, part)
 
 
 def main() -> None:
@@ -320,10 +321,10 @@ def main() -> None:
     first, running, began = run.step, 0.0, time.time()
     saved = began
     while (left := run.agreed(args.hours * 3600 - (time.time() - began))) > 0:
-        if left < args.decay * 3600 and run.out == args.out:
+        decaying = left < args.decay * 3600
+        if decaying and run.out == args.out:
             run.branch("decayed")
-        factor = max(0.05, left / (args.decay * 3600)) if run.out != args.out else 1.0
-        loss = run.advance(factor)
+        loss = run.advance(max(0.05, left / (args.decay * 3600)) if decaying else 1.0)
         running += (loss - running) * max(0.01, 1 / (run.step - first))
         if run.rank == 0 and run.step % 50 == 0:
             speed = (run.step - first) * args.batch * 9 / 8 / (time.time() - began)
