@@ -1,14 +1,22 @@
-"""Make folders of pairs from scenes: by default the held-out ones that `anyrefill evaluate` looks for.
+"""Make folders of pairs for every task: the held-out ones that `anyrefill evaluate` looks for, or those to train on.
 
-    python -m recipes.world.fetch && python -m recipes.world.scenes --split test --count 1000 --seed 1
-    python -m recipes.heldout                              # 128 pairs a task in ~/.cache/anyrefill/heldout
+    python -m recipes.world.fetch
+    python -m recipes.world.scenes --split train --count 32000 --seed 0
+    python -m recipes.world.scenes --split test --count 1000 --seed 1
+    python -m recipes.world.scenes --split train --count 6800 --seed 2 --subjects
+    python -m recipes.world.scenes --split test --count 500 --seed 3 --subjects     # people and rooms: world/render.py
+    python -m recipes.heldout                              # up to 128 pairs a task in ~/.cache/anyrefill/heldout
+    python -m recipes.heldout --split train                # up to 2000 (image-to-segment: 6000) in .../pairs/TASK-train
+    python -m recipes.heldout --split train --task age
 
-Every photograph, cut-out and emoji in these scenes is held out of every training step (recipes/world/sources.py).
+A folder that is there already is left alone: remove it to make it anew. Every photograph, cut-out, emoji, person, room
+and piece of furniture in the held-out pairs is held out of every training step (recipes/world/sources.py, render.py).
 """
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -18,17 +26,19 @@ from tqdm import tqdm
 
 from anyrefill import tasks
 from anyrefill.pairs import Pair, Photo, write_pairs
-from anyrefill.tasks import Task
+from recipes.world import render_pairs, stages
 from recipes.world.canvases import TONES
 from recipes.world.fetch import WORLD
+from recipes.world.scenes import bank
 
-BANKS = WORLD.parent / "banks"
-TASKS = ("image-to-segment", "colorization", "deblur", "canny-to-image")
+OUT = {"train": WORLD.parent / "pairs", "test": WORLD.parent / "heldout"}
+Source = Callable[[str, int], Iterator[Pair]]
+"""(split, seed) -> pairs, without end or as many as there are."""
 
 
-def photos(split: str) -> Iterator[Photo]:
+def photos(split: str, *, subjects: bool = False) -> Iterator[Photo]:
     """Yield a bank's scenes as photographs of 128 pixels with exact foregrounds."""
-    folder = BANKS / split
+    folder = bank(split, subjects=subjects)
     pixels, masks = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("pixels", "masks"))
     for index, caption in enumerate(json.loads((folder / "captions.json").read_text())):
         window = (index, slice(16, 144), slice(16, 144))
@@ -39,54 +49,107 @@ def photos(split: str) -> Iterator[Photo]:
         )
 
 
-def make_pairs(task: Task, split: str, seed: int) -> Iterator[Pair]:
-    """Yield the pairs a task makes of a bank's scenes."""
-    if task.make is None:
-        raise ValueError(f"{task.name} makes no pairs of photographs")
-    for index, photo in enumerate(photos(split)):
-        pair = task.make(photo, torch.Generator().manual_seed(seed * 1_000_003 + index))
-        if pair is not None:
-            yield pair
+def made(task: str, source: Callable[[str], Iterator[Photo]]) -> Source:
+    """Return the pairs that a task makes of photographs."""
+
+    def pairs(split: str, seed: int) -> Iterator[Pair]:
+        make = tasks.get(task).make
+        if make is None:
+            raise ValueError(f"{task} makes no pairs of photographs")
+        for index, photo in enumerate(source(split)):
+            pair = make(photo, torch.Generator().manual_seed(seed * 1_000_003 + index))
+            if pair is not None:
+                yield pair
+
+    return pairs
 
 
-def write(task: Task, split: str, count: int, folder: Path, seed: int = 0) -> None:
-    """Write `count` pairs of a task, if the folder is not there yet."""
+def deep_photos(split: str) -> Iterator[Photo]:
+    """Yield what has exact depth: rendered rooms and portraits as long as there are any, and stages in turn."""
+    renders = [render_pairs.photos(split)] if render_pairs.rendered(split) else []
+    return render_pairs.in_turn([*renders, stages.photos(split)])
+
+
+def two_view_pairs(split: str, seed: int) -> Iterator[Pair]:
+    """Yield two views of rendered rooms as long as there are any, and of stages in turn."""
+    renders = [render_pairs.inpainting_pairs(split, seed)] if render_pairs.rendered(split) else []
+    return render_pairs.in_turn([*renders, stages.inpainting_pairs(split, seed)])
+
+
+subjects = partial(photos, subjects=True)
+
+SOURCES: Mapping[str, Source] = {
+    "image-to-segment": made("image-to-segment", subjects),
+    "colorization": made("colorization", photos),
+    "deblur": made("deblur", photos),
+    "canny-to-image": made("canny-to-image", photos),
+    "image-to-canny": made("image-to-canny", photos),
+    "super-resolution": made("super-resolution", photos),
+    "segment-to-image": made("segment-to-image", subjects),
+    "age": render_pairs.age_pairs,
+    "gender": render_pairs.gender_pairs,
+    "relight": render_pairs.relight_pairs,
+    "ref-inpainting": two_view_pairs,
+    "image-to-depth": made("image-to-depth", deep_photos),
+    "depth-to-image": made("depth-to-image", deep_photos),
+}
+"""What each task's pairs are made of: scenes, scenes of subjects, renders, or renders and stages."""
+
+TASKS = tuple(SOURCES)
+COUNTS = {"train": 2000, "test": 128}
+MORE = {("image-to-segment", "train"): 6000}
+"""Where `COUNTS` do not do."""
+
+
+def write(pairs: Iterator[Pair], name: str, count: int, folder: Path) -> None:
+    """Write up to `count` pairs, if the folder is not there yet."""
     if not folder.exists():
-        pairs = islice(make_pairs(task, split, seed), count)
-        write_pairs(tqdm(pairs, total=count, desc=f"{task.name} ({split})", unit="pair"), folder)
+        write_pairs(iter(tqdm(islice(pairs, count), total=count, desc=name, unit="pair", mininterval=10)), folder)
 
 
-def copying_pairs(count: int) -> Iterator[Pair]:
+def copying_pairs(split: str, _seed: int) -> Iterator[Pair]:
     """Yield scenes under every named tone in turn, the reference untouched, the tone in the caption."""
-    for index, photo in enumerate(islice(photos("test"), count)):
+    for index, photo in enumerate(photos(split)):
         name = list(TONES)[index % len(TONES)]
         pixels = ((photo.pixels + 1) * 127.5).round().permute(1, 2, 0).numpy().astype(np.uint8)
         toned = torch.from_numpy(TONES[name](pixels)).permute(2, 0, 1).float() / 127.5 - 1
         yield Pair(reference=photo.pixels, target=toned, caption=f"{photo.caption}, {name}")
 
 
-def inpainting_pairs(count: int) -> Iterator[Pair]:
+def inpainting_pairs(split: str, _seed: int) -> Iterator[Pair]:
     """Yield scenes with a square hole of a quarter of the panel at a random place; the reference is grey."""
-    for index, photo in enumerate(islice(photos("test"), count)):
+    for index, photo in enumerate(photos(split)):
         y, x = np.random.default_rng([5, index]).integers(0, 65, 2)
         mask = torch.zeros(1, 128, 128)
         mask[:, y : y + 64, x : x + 64] = 1
         yield Pair(reference=torch.zeros_like(photo.pixels), target=photo.pixels, mask=mask, caption=photo.caption)
 
 
+TESTS: Mapping[str, Source] = {
+    "backbone-copying": copying_pairs,
+    "backbone-inpainting": inpainting_pairs,
+    "age+gender": render_pairs.both_pairs,
+    "image-to-segment-any-background": made("image-to-segment", photos),
+}
+"""Held-out pairs that no adapter is trained on: of the bare backbone, of two adapters at once, and of silhouettes on
+backgrounds that may have a subject of their own."""
+
+
 def main() -> None:
-    """Write the pairs of the shipped tasks, and of the bare backbone's tests."""
+    """Write the pairs asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--count", type=int, default=128)
+    parser.add_argument("--task", choices=[*TASKS, *TESTS], action="append", help="every one if not given")
     parser.add_argument("--split", choices=["train", "test"], default="test")
-    parser.add_argument("--out", type=Path, default=WORLD.parent / "heldout")
+    parser.add_argument("--count", type=int)
+    parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    for name in TASKS:
-        write(tasks.get(name), args.split, args.count, args.out / name)
-    if args.split == "test":
-        for name, pairs in (("backbone-copying", copying_pairs), ("backbone-inpainting", inpainting_pairs)):
-            if not (args.out / name).exists():
-                write_pairs(pairs(args.count), args.out / name)
+    every = SOURCES if args.split == "train" else {**SOURCES, **TESTS}
+    for name in args.task or every:
+        if name not in every:
+            parser.error(f"{name} has no pairs to train on")
+        count = args.count or MORE.get((name, args.split), COUNTS[args.split])
+        folder = f"{name}-train" if args.split == "train" else name
+        write(every[name](args.split, 0), f"{name} ({args.split})", count, (args.out or OUT[args.split]) / folder)
 
 
 if __name__ == "__main__":

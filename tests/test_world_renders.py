@@ -194,3 +194,24 @@ def test_ages_are_mixed_between_neighbours() -> None:
     mesh = pytest.importorskip("recipes.world.render_mesh", reason="scipy is the renderer's", exc_type=ImportError)
     assert mesh.age_weights(0.5) == {"baby": 0, "child": 0, "young": 1, "old": 0}
     assert mesh.age_weights(0.75) == pytest.approx({"baby": 0, "child": 0, "young": 0.5, "old": 0.5})
+
+
+def test_all_states_share_a_natural_light() -> None:
+    render = pytest.importorskip("recipes.world.render", reason="scipy is the renderer's", exc_type=ImportError)
+    plans = [list(render.lights(np.random.default_rng(seed))) for seed in range(40)]
+    assert {plan[0][0] for plan in plans} == {"warm", "cold", "white"}
+    assert "green" in {tint for plan in plans for tint, _ in plan[1:]}
+    assert all({place for _, place in plan} == set(render.LAMPS) for plan in plans)
+
+
+def test_a_sheet_has_each_item_in_one_row(renders: Path, tmp_path: Path) -> None:
+    render = pytest.importorskip("recipes.world.render", reason="scipy is the renderer's", exc_type=ImportError)
+    out = tmp_path / "sheet.png"
+    items = ["people/train/000001", "rooms/train/000001", "rooms/train/000002", "rooms/train/000001"]
+    render.sheet(out, items, renders)
+    with Image.open(out) as page:
+        assert page.size == (9 * SIDE, 3 * SIDE), "seven portraits, mask and depth; two rooms of four; a third room"
+        assert page.getpixel((SIDE // 2, SIDE + SIDE // 2)) == (100, 100, 100)
+        assert page.getpixel((9 * SIDE - 2, SIDE + 2)) == (255, 255, 255)
+    with pytest.raises(FileNotFoundError, match="000009"):
+        render.sheet(out, ["people/train/000009"], renders)

@@ -6,14 +6,14 @@ is the origin, x to the viewer's right, y up, z to the viewer; the head is about
 """
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from scipy.spatial import cKDTree
 
 from recipes.world.render_hair import beard_area, brow_area, grow, scalp_area, short_hairs
 from recipes.world.render_mesh import Strands, Surface, base, morph, normals, sliders, subdivide, triangles
-from recipes.world.render_paint import ramp, skin_colours, wrinkles
+from recipes.world.render_paint import Grain, grain, ramp, skin_colours, wrinkles
 
 EYES = np.array([0, 7.284, 1.245])
 """Middle between the base mesh's eyes."""
@@ -141,7 +141,7 @@ def parts() -> dict[str, Part]:
     middles = mesh.points[mesh.faces].mean(1) - EYES
     near = np.abs(middles[:, 0])
     chosen = {
-        "skin": ((mesh.groups == "body") & (middles[:, 1] > -2.9) & (near < 2.3), 2),
+        "skin": ((mesh.groups == "body") & (middles[:, 1] > -2.9) & (near < 2.3), 1),
         "left": (mesh.groups == "helper-l-eye", 3),
         "right": (mesh.groups == "helper-r-eye", 3),
         "shirt": ((mesh.groups == "helper-tights") & (middles[:, 1] > -3.2) & (near < 2.6), 2),
@@ -231,13 +231,20 @@ def hair_colour(person: Person, facts: Traits) -> np.ndarray:
     return person.hair * (1 - facts.grey) + GREY * facts.grey
 
 
+@lru_cache(maxsize=2)
+def skin_grain(seed: int) -> Grain:
+    """Return a person's skin noise; all states share it."""
+    return grain(parts()["skin"].rest, seed)
+
+
 def build_skin(person: Person, state: State, facts: Traits, points: np.ndarray, poser: Poser) -> Surface:
     """Return head, neck and shoulders with painted skin and wrinkles."""
     part = parts()["skin"]
     shaped = part.shaped(points) - poser.middle
-    depth = wrinkles(part.rest, person.seed, facts.old)
+    fine = skin_grain(person.seed)
+    depth = wrinkles(part.rest, fine, person.seed, facts.old)
     out = (shaped + normals(shaped, part.triangles) * depth[:, None]) * poser.scale
-    colours = skin_colours(part.rest, person.skin, person.seed, facts.old, facts.young, facts.manly)
+    colours = skin_colours(part.rest, fine, person.skin, facts.old, facts.young, facts.manly)
     colours *= 1 - 16 * np.clip(-depth, 0, 0.014)[:, None] * np.array([0.7, 1, 1])
     hair = hair_colour(person, facts)
     cover = 0.8 * scalp_area(part.rest, facts.receding, person.seed)[:, None]
@@ -290,7 +297,7 @@ def build_hair(person: Person, state: State, facts: Traits, skin: Surface) -> di
     rest, colour, man = parts()["skin"].rest, hair_colour(person, facts), state.gender > 0.5
     length = max(person.lengths[man], 0.3 * man * (facts.young > 0.5))
     outward = normals(skin.points, skin.triangles)
-    some = np.random.default_rng(0).permutation(len(skin.points))[:20_000]
+    some = np.random.default_rng(0).permutation(len(skin.points))[:8_000]
     head = (cKDTree(skin.points[some]), skin.points[some], outward[some])
     scalp = scalp_area(rest, facts.receding, person.seed)
     strands = grow(skin, outward, scalp, head, length=length, curl=person.curl, parting=person.parting, random=random)
@@ -299,11 +306,11 @@ def build_hair(person: Person, state: State, facts: Traits, skin: Surface) -> di
         skin, outward, rest, brow_area(rest, thick), count=420, length=0.085, comb="brow", random=random
     )
     found = {
-        "hair": Strands(points=strands, radius=0.0072 if length > 0.25 else 0.0055, colour=colour),
+        "hair": Strands(points=strands, radius=0.0112 if length > 0.25 else 0.0085, colour=colour),
         "brows": Strands(points=brows, radius=0.0032, colour=colour * 0.9),
     }
     if person.beard and facts.manly > 0.5 and state.age > 0.4:
         area, size = beard_area(rest), 0.06 + 0.16 * person.stubble
-        beard = short_hairs(skin, outward, rest, area, count=4500, length=size, comb="beard", random=random)
-        found["beard"] = Strands(points=beard, radius=0.005, colour=colour)
+        beard = short_hairs(skin, outward, rest, area, count=2200, length=size, comb="beard", random=random)
+        found["beard"] = Strands(points=beard, radius=0.007, colour=colour)
     return found

@@ -11,7 +11,7 @@ HAIRLINE = (
     np.array([0.74, 0.72, 0.62, 0.42, 0.12, -0.1, 0.22, -0.1, -0.5, -0.68, -0.72]),
 )
 """Angle around the head from the face, and the height at which hair begins there."""
-STEPS = 12
+STEPS = 8
 
 
 def scalp_area(rest: np.ndarray, receding: float, seed: int) -> np.ndarray:
@@ -78,7 +78,7 @@ def short_hairs(
 
 def grow(
     skin: Surface, outward: np.ndarray, area: np.ndarray, head: tuple[cKDTree, np.ndarray, np.ndarray], *,
-    length: float, curl: float, parting: float, random: np.random.Generator, count: int = 9000,
+    length: float, curl: float, parting: float, random: np.random.Generator, count: int = 3600,
 ) -> np.ndarray:  # fmt: skip
     """Return hair (count, STEPS + 1, 3): combed off the parting, then drawn down, pushed out of the head."""
     start, out = roots(skin, area, count, random, outward)

@@ -1,5 +1,7 @@
 """Skin: colour and wrinkles at each point of the base mesh at rest, so that they follow every morph."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 
@@ -51,12 +53,25 @@ def lips(rest: np.ndarray) -> np.ndarray:
     return ramp(0.02, -0.02, y - bow) * ramp(-0.02, 0.02, y - low) * (x < 0.3) * (rest[:, 2] > 0)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Grain:
+    """A skin's noise (N,) of about [-1, 1]: in large waves, fine, and in spots."""
+
+    large: np.ndarray
+    fine: np.ndarray
+    spots: np.ndarray
+
+
+def grain(rest: np.ndarray, seed: int) -> Grain:
+    """Draw a skin's noise."""
+    return Grain(large=noise(rest, seed, 5.0), fine=noise(rest, seed + 9, 22.0), spots=noise(rest, seed + 31, 9.0, 2))
+
+
 def skin_colours(
-    rest: np.ndarray, tone: np.ndarray, seed: int, old: float, young: float, manly: float
+    rest: np.ndarray, grain: Grain, tone: np.ndarray, old: float, young: float, manly: float
 ) -> np.ndarray:  # fmt: skip
     """Return linear RGB (N, 3): tone, blush, eyelids, lips, age spots."""
-    large, fine = noise(rest, seed, 5.0), noise(rest, seed + 9, 22.0)
-    colours = tone * (1 + 0.04 * large + 0.035 * fine * (0.6 + 0.6 * old))[:, None]
+    colours = tone * (1 + 0.04 * grain.large + 0.035 * grain.fine * (0.6 + 0.6 * old))[:, None]
     blush = 0.3 * blob(rest, (0.42, -0.32, 0.15), (0.2, 0.17, 0.3)) + 0.3 * blob(rest, (0, -0.36, 0.42), (0.13,) * 3)
     colours = colours * (1 + (blush * (1 + 0.6 * young))[:, None] * np.array([0.16, -0.22, -0.2]))
     lids = blob(rest, (0.3, -0.17, 0.18), (0.16, 0.06, 0.2)) * (0.35 + 0.5 * old)
@@ -66,16 +81,15 @@ def skin_colours(
     mouth = tone * np.array([0.95, 0.55, 0.55]) * (1 - made_up) + np.array([0.42, 0.08, 0.09]) * made_up
     cover = (lips(rest) * (0.6 - 0.25 * old))[:, None]
     colours = colours * (1 - cover) + mouth * cover
-    spots = 0.5 * old * ramp(0.5, 0.75, noise(rest, seed + 31, 9.0, 2))[:, None]
+    spots = 0.5 * old * ramp(0.5, 0.75, grain.spots)[:, None]
     colours *= 1 - spots * np.array([0.22, 0.3, 0.34])
     grey = colours.mean(1, keepdims=True) * np.array([1.04, 1.0, 0.92])
     return colours * (1 - 0.22 * old) + grey * 0.22 * old
 
 
-def wrinkles(rest: np.ndarray, seed: int, old: float) -> np.ndarray:
+def wrinkles(rest: np.ndarray, grain: Grain, seed: int, old: float) -> np.ndarray:
     """Return how far the skin of an old face stands out, mostly below 0: forehead, eye corners, brows, neck."""
-    large, fine = noise(rest, seed, 5.0), noise(rest, seed + 9, 22.0)
-    waves = rest[:, 1] + 0.03 * np.sin(rest[:, 0] * 5 + seed) + 0.02 * large
+    waves = rest[:, 1] + 0.03 * np.sin(rest[:, 0] * 5 + seed) + 0.02 * grain.large
     folds = blob(rest, (0, 0.5, 0.2), (0.42, 0.16, 0.4)) * np.maximum(0, np.sin(waves * 52)) ** 3
     angle = np.arctan2(rest[:, 1] + 0.02, np.abs(rest[:, 0]) - 0.47)
     folds += blob(rest, (0.62, 0, -0.05), (0.09, 0.14, 0.2)) * np.maximum(0, np.sin(angle * 9 + seed)) ** 2
@@ -83,4 +97,4 @@ def wrinkles(rest: np.ndarray, seed: int, old: float) -> np.ndarray:
     folds += blob(rest, (0, -1.35, -0.2), (0.5, 0.22, 0.5)) * np.maximum(0, np.sin(waves * 48)) ** 2
     smile = np.abs(np.abs(rest[:, 0]) - 0.28 - 0.3 * (-0.38 - rest[:, 1]))
     folds += ramp(0.05, 0, smile) * blob(rest, (0.33, -0.52, 0.2), (0.14, 0.14, 0.3))
-    return (0.0024 * fine - 0.013 * old * folds) * ramp(-2.0, -1.3, rest[:, 1])
+    return (0.0024 * grain.fine - 0.013 * old * folds) * ramp(-2.0, -1.3, rest[:, 1])

@@ -54,6 +54,11 @@ class Shot:
     seed: int
 
 
+def rendered(split: str, root: Path = RENDERS) -> bool:
+    """Return whether there are people and rooms of a split."""
+    return all((root / kind / split / "manifest.jsonl").is_file() for kind in ("people", "rooms"))
+
+
 def manifest(kind: str, split: str, root: Path) -> list[dict[str, Any]]:
     """Return the lines of a manifest, each with its folder.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import drjit
 import mitsuba as mi
 import numpy as np
+from scipy.ndimage import median_filter
 
 mi.set_variant("scalar_rgb")
 drjit.set_thread_count(1)
@@ -28,15 +29,17 @@ Transform = mi.ScalarTransform4f
 
 
 @dataclass(frozen=True, kw_only=True)
-class View:
-    """One camera's picture.
+class Layers:
+    """What one camera sees in any light; lights share it.
 
     Attributes:
-        light: (S, S, 3) linear light, denoised.
+        albedo: (S, S, 3) colour of what is there.
+        outward: (S, S, 3) its normal.
         distance: (S, S) from the camera, scene units; infinite where nothing is.
     """
 
-    light: np.ndarray
+    albedo: np.ndarray
+    outward: np.ndarray
     distance: np.ndarray
 
 
@@ -95,8 +98,8 @@ def curves(hair: Strands, path: Path) -> dict[str, object]:
     thickness = np.full(points.shape[1], hair.radius)
     thickness[-3:] *= [0.7, 0.3, 0.3]
     rows = np.concatenate([points, np.broadcast_to(thickness[:, None], (*points.shape[:2], 1))], axis=2)
-    lines = ("\n".join(f"{x:.4f} {y:.4f} {z:.4f} {r:.4f}" for x, y, z, r in strand) for strand in rows.tolist())
-    path.write_text("\n\n".join(lines))
+    strand = "%.4f %.4f %.4f %.4f\n" * rows.shape[1] + "\n"
+    path.write_text(strand * len(rows) % tuple(rows.ravel().tolist()))  # one format: four times as fast as lines
     look = {"type": "principled", "base_color": colour(hair.colour), "roughness": 0.38, "specular": 0.5, "sheen": 0.2}
     return {"type": "bsplinecurve", "filename": str(path), "bsdf": look}
 
@@ -128,7 +131,7 @@ def portrait(
     """
     scene: dict[str, object] = {
         "type": "scene",
-        "integrator": {"type": "path", "max_depth": 5, "rr_depth": 3, "hide_emitters": True},
+        "integrator": {"type": "path", "max_depth": 3, "hide_emitters": True},
         "sensor": camera(np.array([0, -0.1, 9]), np.array([0, -0.22, 0]), 22, side, samples),
         "backdrop": {
             "type": "rectangle",
@@ -140,17 +143,29 @@ def portrait(
     return scene | {name: curves(strands, folder / f"{name}.txt") for name, strands in hair.items()}
 
 
-def shoot(scene: object, sensor: object, samples: int, seed: int) -> View:
-    """Render one camera's picture and its distances."""
-    facts = mi.load_dict({"type": "aov", "aovs": "albedo:albedo,normal:sh_normal,distance:depth"})
-    layers = np.array(mi.render(scene, sensor=sensor, integrator=facts, spp=16, seed=seed))[..., -7:]
-    albedo, outward, distance = (np.ascontiguousarray(layers[..., part], np.float32) for part in (
-        slice(0, 3), slice(3, 6), 6))  # fmt: skip
-    noisy = np.nan_to_num(np.array(mi.render(scene, sensor=sensor, spp=samples, seed=seed + 1))[..., :3])
-    light = mitsuba_oidn.denoise(
-        np.ascontiguousarray(noisy, np.float32), albedo=np.nan_to_num(albedo), normal=np.nan_to_num(outward), hdr=True
-    )
-    return View(light=np.asarray(light), distance=np.where(distance > 0, distance, np.inf))
+def look(scene: object, sensor: object, samples: int, seed: int) -> Layers:
+    """Measure what a camera sees; no light is needed.
+
+    Distance is that of one ray a pixel: a mean over rays counts one that hits nothing as 0, which is nearest of all.
+    """
+    paint, ray = (mi.load_dict({"type": "aov", "aovs": aovs}) for aovs in (
+        "albedo:albedo,normal:sh_normal", "distance:depth"))  # fmt: skip
+    layers = np.array(mi.render(scene, sensor=sensor, integrator=paint, spp=samples, seed=seed))[..., -6:]
+    albedo, outward = (np.ascontiguousarray(np.nan_to_num(part), np.float32) for part in np.split(layers, 2, axis=2))
+    distance = np.array(mi.render(scene, sensor=sensor, integrator=ray, spp=1, seed=seed))[..., -1]
+    return Layers(albedo=albedo, outward=outward, distance=without_holes(np.where(distance > 0, distance, np.inf)))
+
+
+def without_holes(distance: np.ndarray) -> np.ndarray:
+    """Fill single pixels whose ray slipped through a seam: the median of the pixels around them."""
+    return np.where(np.isinf(distance), median_filter(distance, 3), distance)
+
+
+def shoot(scene: object, sensor: object, seen: Layers, samples: int, seed: int) -> np.ndarray:
+    """Render a camera's picture: linear light (S, S, 3), denoised by what the camera sees."""
+    noisy = np.array(mi.render(scene, sensor=sensor, spp=samples, seed=seed))[..., :3]
+    noisy = np.ascontiguousarray(np.nan_to_num(noisy), np.float32)
+    return np.asarray(mitsuba_oidn.denoise(noisy, albedo=seen.albedo, normal=seen.outward, hdr=True))
 
 
 def exposed(light: np.ndarray, exposure: float) -> np.ndarray:

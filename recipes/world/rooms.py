@@ -22,8 +22,8 @@ LIBRARIES = {
 }
 KINDS = ("Living room", "Bedroom", "Office", "Kitchen", "Bathroom")
 HEIGHT = 2.6
-HEAVIEST = 60_000
-"""Triangles; larger models are left out."""
+HEAVIEST = 1_200_000
+"""Bytes of a model's file, about 50,000 triangles; larger ones are left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +107,9 @@ def models(world: Path = WORLD) -> tuple[Model, ...]:
 def _model(folder: Path, entry: dict[str, str], licence: str) -> Model | None:
     """Return a catalogue's entry as a model, or None if no room takes it."""
     path = folder / entry.get("model", "none").lstrip("/")
-    if not path.is_file() or entry.get("category") not in KINDS or entry.get("doorOrWindow") == "true":
+    if not path.is_file() or path.stat().st_size > HEAVIEST:
+        return None
+    if entry.get("category") not in KINDS or entry.get("doorOrWindow") == "true":
         return None
     size = np.array([float(entry[side]) / 100 for side in ("width", "height", "depth")])
     if float(entry.get("elevation", 0)) > 20 or not 0.35 < size[1] < 2.2 or not 0.35 < max(size[0], size[2]) < 2.3:
@@ -216,7 +218,7 @@ def place(pool: list[Model], width: float, depth: float, count: int, random: np.
 
 
 def furnish(room: Room, pictures: list[np.ndarray]) -> dict[str, object]:
-    """Return the room as a Mitsuba scene, one picture in each frame; models too heavy or broken are left out."""
+    """Return the room as a Mitsuba scene, one picture in each frame."""
     from recipes.world import render_scene as draw
 
     turned, half = draw.Transform(), HEIGHT / 2
@@ -254,14 +256,14 @@ def plane(spot: object, pixels: np.ndarray, times: float) -> dict[str, object]:
 
 
 def shapes(placed: Placed) -> list[object]:
-    """Return a placed model's meshes, scaled to the catalogue's size; none if it is too heavy."""
+    """Return a placed model's meshes, scaled to the catalogue's size; none if its file holds none."""
     import trimesh
 
     from recipes.world import render_scene as draw
 
     scene = trimesh.load(placed.model.path, force="scene", process=False)
     solids = [solid for solid in scene.geometry.values() if len(getattr(solid, "faces", ()))]
-    if not solids or sum(len(solid.faces) for solid in solids) > HEAVIEST:
+    if not solids:
         return []
     points = np.concatenate([np.asarray(solid.vertices) for solid in solids])
     low, high = points.min(0), points.max(0)

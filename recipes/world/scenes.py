@@ -1,8 +1,11 @@
 """Scenes: cut-outs on photographs, with a caption and an exact mask of what was pasted.
 
     python -m recipes.world.scenes --count 30000 --split train --seed 0    # about 3 minutes on one core
+    python -m recipes.world.scenes --count 7000 --split train --seed 2 --subjects
 
-A scene is 160 x 160 pixels, so that a 128-pixel panel can be cut from it at several places and turns.
+A scene is 160 x 160 pixels, so that a 128-pixel panel can be cut from it at several places and turns. With --subjects
+one or two objects stand before a place, a sky or a surface that has no subject of its own, so that the mask marks all
+that stands out; without, a bird may be pasted on a photographed penguin that the mask does not know.
 """
 
 import argparse
@@ -16,9 +19,12 @@ from PIL import Image
 from tqdm import tqdm
 
 from recipes.world.fetch import WORLD
+from recipes.world.rooms import floor_texture, wall_texture
 from recipes.world.sources import Source, cutouts, photos
 
 SIDE = 160
+DRAWN = 0.15
+"""Share of backgrounds of subjects that are drawn walls and floors."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,10 +70,19 @@ def read_cutout(source: Source, side: int = 256) -> Image.Image | None:
 class Composer:
     """Composes scenes of one split; the same generator gives the same scenes."""
 
-    def __init__(self, split: str, world: Path = WORLD) -> None:
-        """Read every source of the split ("train" or "test") into memory."""
-        held_out = split == "test"
-        self.photos = [(read_photo(s), s.caption) for s in photos(world) if s.held_out == held_out]
+    def __init__(self, split: str, world: Path = WORLD, *, subjects: bool = False) -> None:
+        """Read every source of the split ("train" or "test") into memory.
+
+        Args:
+            split: whose sources.
+            world: where they lie.
+            subjects: whether every scene has one or two objects, and its background no subject of its own.
+        """
+        held_out, self.subjects = split == "test", subjects
+        chosen = photos(world, held_out=held_out, stages=subjects)
+        if subjects:  # there are few of them: a photograph that two packages hold must not count twice
+            chosen = list({(s.path.stem, s.caption): s for s in chosen}.values())
+        self.photos = [(read_photo(s), s.caption) for s in chosen]
         self.cutouts: list[tuple[Image.Image, str]] = []
         self.emojis: list[tuple[Image.Image, str]] = []
         for source in cutouts(world):
@@ -75,7 +90,10 @@ class Composer:
                 (self.cutouts if source.kind == "cutout" else self.emojis).append((image, source.caption))
 
     def background(self, random: np.random.Generator) -> tuple[Image.Image, str]:
-        """Return a random crop of a random photograph at a random scale."""
+        """Return a random crop of a random photograph at a random scale; for subjects, now and then a drawn wall."""
+        if self.subjects and random.random() < DRAWN:
+            draw, words = ((floor_texture, "a floor"), (wall_texture, "a wall"))[random.integers(2)]
+            return Image.fromarray(draw(random, SIDE)), words
         image, caption = self.photos[random.integers(len(self.photos))]
         side = max(SIDE * 3 // 4, int(min(image.size) * random.uniform(0.3, 1.0)))
         x = int(random.integers(0, image.width - side + 1))
@@ -84,10 +102,14 @@ class Composer:
         crop = image.crop((x, y, x + side, y + side)).resize((SIDE, SIDE), filter_)
         return (crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if random.random() < 0.5 else crop), caption
 
+    def pick(self, random: np.random.Generator) -> tuple[Image.Image, str]:
+        """Return a random object and its caption; one in four is drawn."""
+        pool = self.emojis if self.emojis and random.random() < 0.25 else self.cutouts
+        return pool[random.integers(len(pool))]
+
     def paste(self, scene: Image.Image, mask: Image.Image, largest: float, random: np.random.Generator) -> str:
         """Paste one object in place, write its mask and return its caption."""
-        pool = self.emojis if self.emojis and random.random() < 0.25 else self.cutouts
-        image, caption = pool[random.integers(len(pool))]
+        image, caption = self.pick(random)
         scale = random.uniform(0.3, largest) * SIDE / max(image.size)
         size = (max(8, round(image.width * scale)), max(8, round(image.height * scale)))
         image = image.resize(size, Image.Resampling.LANCZOS)
@@ -102,10 +124,11 @@ class Composer:
         return caption
 
     def scene(self, random: np.random.Generator, objects: int | None = None) -> Scene:
-        """Compose one scene of zero to three objects."""
+        """Compose one scene of zero to three objects; of one or two for subjects."""
         picture, place = self.background(random)
         mask = Image.new("L", (SIDE, SIDE), 0)
-        count = int(random.choice([0, 0, 1, 1, 1, 1, 2, 2, 3])) if objects is None else objects
+        counts = [1, 1, 2] if self.subjects else [0, 0, 1, 1, 1, 1, 2, 2, 3]
+        count = int(random.choice(counts)) if objects is None else objects
         names = [self.paste(picture, mask, 0.85 if count == 1 else 0.55, random) for _ in range(count)]
         caption = f"{' and '.join(names)} in front of {place}" if names else place
         return Scene(pixels=np.asarray(picture), mask=np.asarray(mask), caption=caption)
@@ -117,13 +140,18 @@ def scenes(composer: Composer, count: int, seed: int) -> Iterator[Scene]:
         yield composer.scene(np.random.default_rng([seed, index]))
 
 
-def write_bank(folder: Path, split: str, count: int, seed: int) -> None:
+def bank(split: str, *, subjects: bool = False, root: Path = WORLD.parent / "banks") -> Path:
+    """Return the folder of a bank of scenes."""
+    return root / f"{'subjects-' * subjects}{split}"
+
+
+def write_bank(folder: Path, split: str, count: int, seed: int, *, subjects: bool = False) -> None:
     """Write pixels.npy, masks.npy and captions.json of `count` scenes."""
     folder.mkdir(parents=True, exist_ok=True)
     pixels = np.lib.format.open_memmap(folder / "pixels.tmp.npy", "w+", np.uint8, (count, SIDE, SIDE, 3))
     masks = np.lib.format.open_memmap(folder / "masks.npy", "w+", np.uint8, (count, SIDE, SIDE))
     captions: list[str] = []
-    composer = Composer(split)
+    composer = Composer(split, subjects=subjects)
     tqdm.write(
         f"{split}: {len(composer.photos)} photographs, {len(composer.cutouts)} cut-outs, {len(composer.emojis)} emojis"
     )
@@ -141,9 +169,11 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=30_000)
     parser.add_argument("--split", choices=["train", "test"], default="train")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--subjects", action="store_true", help="one or two objects before a place without a subject")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    write_bank(args.out or WORLD.parent / "banks" / args.split, args.split, args.count, args.seed)
+    out = args.out or bank(args.split, subjects=args.subjects)
+    write_bank(out, args.split, args.count, args.seed, subjects=args.subjects)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,18 @@ HELD_OUT_PHOTOS = {
     "colosseum", "machuPicchu", "tajMahal", "eiffelTower", "EveningGlow", "Path", "1-maine",
 }  # fmt: skip
 
+STAGES = {
+    "BytheWater", "ColorfulCups", "DarkestHour", "Kite", "OneStandsOut", "summer_1am", "EveningGlow", "Path",
+    "Blinds", "Dune", "GreenMeadow", "RainDrops", "Storm", "Wood", "mountain", "citrus-fruits",
+    "aitzgorri_by_Aitzol_Berasategi", "analogpattern_by_Peter_Nerlich", "life_by_Aitzol_Berasategi",
+    "picosdeeuropa_by_Aitzol_Berasategi", "sunset_by_Aitzol_Berasategi", "umang_by_Abhishek_Mudgal",
+    "ajantaCave", "bentPyramid", "canyondeChelly", "castillodeSanMarcos", "citedeCarcassonne", "colosseum",
+    "fortSumter", "georgeWashingtonBirthplace", "greatWall", "greatWallofChina", "hawaMahal", "konarkSunTemple",
+    "machuPicchu", "mysorePalace", "navajo", "palaisdesPapes", "petra", "pontduGard", "rocamadour",
+    "trierImperialBaths", "zimniPalace", "dam1", "dam2", "dam3", "dam4", "dam5", "geothermal", "solar4", "solar5",
+}  # fmt: skip
+"""Photographs of places, skies and surfaces: chosen by eye, since no animal, person or thing in them stands out."""
+
 RENAMED = {
     "bythewater": "a lake shore", "coldripple": "cold ripples on water", "colorfulcups": "colorful cups",
     "darkesthour": "a night sky", "eveningglow": "the sky in the evening", "fallenleaf": "a fallen leaf",
@@ -52,12 +64,14 @@ class Source:
         caption: its words, lower case, no full stop.
         kind: "photo" (a whole picture) or "cutout" (an object with alpha) or "emoji" (a drawn object).
         held_out: never trained on.
+        is_stage: a photograph without a subject of its own.
     """
 
     path: Path
     caption: str
     kind: str
     held_out: bool
+    is_stage: bool = False
 
 
 def held_out_by_hash(name: str) -> bool:
@@ -77,7 +91,9 @@ def words_of(stem: str) -> str:
 def photo(path: Path, name: str | None = None) -> Source:
     """Return a whole photograph's record."""
     name = name or path.stem
-    return Source(path=path, caption=words_of(name), kind="photo", held_out=name in HELD_OUT_PHOTOS)
+    return Source(
+        path=path, caption=words_of(name), kind="photo", held_out=name in HELD_OUT_PHOTOS, is_stage=name in STAGES
+    )
 
 
 def wallpapers(world: Path) -> Iterator[Source]:
@@ -140,9 +156,7 @@ def emojis(world: Path) -> Iterator[Source]:
         if len(points) != 1:
             continue
         caption = re.sub(r"[^a-z ,-]", "", unicodedata.name(chr(points[0]), "").lower())
-        if caption and not re.search(
-            r"button|sign|symbol|arrow|squared|ideograph|keycap|clock face|zodiac|aries|heart", caption
-        ):
+        if caption and not re.search(FLAT, caption):
             yield Source(path=path, caption=caption, kind="emoji", held_out=held_out_by_hash(path.stem))
 
 
@@ -158,9 +172,10 @@ def photographic(path: Path, smallest: int = 200) -> bool:
     return float(small.std()) > 12 and len(np.unique(small.reshape(-1, 3), axis=0)) > 1200
 
 
-def photos(world: Path = WORLD) -> list[Source]:
-    """Return the whole photographs."""
-    return [source for source in (*wallpapers(world), *gcompris(world)) if photographic(source.path)]
+def photos(world: Path = WORLD, *, held_out: bool | None = None, stages: bool = False) -> list[Source]:
+    """Return the whole photographs, those of one split if told, those without a subject of their own if told."""
+    found = [source for source in (*wallpapers(world), *gcompris(world)) if source.is_stage or not stages]
+    return [source for source in found if held_out in (None, source.held_out) and photographic(source.path)]
 
 
 def cutouts(world: Path = WORLD) -> list[Source]:

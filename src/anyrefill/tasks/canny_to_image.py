@@ -5,17 +5,22 @@ The edges are OpenCV's Canny with thresholds 100 and 200 on the photograph's 8-b
 
 from torch import Generator
 
-from anyrefill.metrics import canny, edge_f1, psnr
+from anyrefill.metrics import canny, edge_f1, kid_alex, psnr
 from anyrefill.pairs import Pair, Photo
 from anyrefill.tasks import Task
 
 __all__ = ["make", "task"]
 
+FEWEST = 0.005
+"""Share of the photograph's pixels that must be edges to be worth a pair: 82 pixels of 128 x 128."""
 
-def make(photo: Photo, _generator: Generator) -> Pair:
-    """Pair a photograph's edges with the photograph."""
-    edges = (2 * canny(photo.pixels) - 1).repeat(3, 1, 1)
-    return Pair(reference=edges, target=photo.pixels, caption=photo.caption)
+
+def make(photo: Photo, _generator: Generator) -> Pair | None:
+    """Pair a photograph's edges with the photograph; None if it has next to none, e.g. an empty sky."""
+    edges = canny(photo.pixels)
+    if edges.mean().item() < FEWEST:
+        return None
+    return Pair(reference=(2 * edges - 1).repeat(3, 1, 1), target=photo.pixels, caption=photo.caption)
 
 
 task = Task(
@@ -24,6 +29,7 @@ task = Task(
     prompt="photo from edges {caption}",
     make=make,
     metrics=(edge_f1, psnr),
+    distances=(kid_alex,),
     pairs=10,
     steps=10_000,
 )

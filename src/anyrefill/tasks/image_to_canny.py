@@ -12,9 +12,10 @@ from anyrefill.tasks import Task, canny_to_image
 __all__ = ["make", "task"]
 
 
-def make(photo: Photo, generator: Generator) -> Pair:
-    """Pair a photograph with its edges."""
-    return swap(canny_to_image.make(photo, generator))
+def make(photo: Photo, generator: Generator) -> Pair | None:
+    """Pair a photograph with its edges; None if it has next to none."""
+    pair = canny_to_image.make(photo, generator)
+    return pair and swap(pair)
 
 
 task = Task(

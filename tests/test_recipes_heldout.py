@@ -1,0 +1,114 @@
+"""Folders of pairs: every task has a source, splits do not mix, and what gives no pair is left out."""
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from recipes import heldout
+from recipes.world import render, render_pairs, stages
+
+from anyrefill import tasks
+from anyrefill.pairs import Pair, PairFolder, Photo
+
+
+def a_photo(seed: int, *, blank: bool = False) -> Photo:
+    generator = torch.Generator().manual_seed(seed)
+    pixels = torch.rand(3, 16, 16, generator=generator).repeat_interleave(4, 1).repeat_interleave(4, 2) * 2 - 1
+    foreground = torch.zeros(1, 64, 64)
+    foreground[:, 16:48, 16:48] = 0 if blank else 1
+    pixels = torch.zeros_like(pixels) if blank else pixels
+    return Photo(pixels=pixels, foreground=foreground, depth=foreground * 2 - 1, caption=f"photo {seed}")
+
+
+def some_photos(split: str) -> Iterator[Photo]:
+    """Yield photographs of which every second is empty."""
+    return (a_photo(seed + 100 * (split == "test"), blank=seed % 2 == 1) for seed in range(8))
+
+
+def test_every_task_has_a_source_of_pairs() -> None:
+    assert set(heldout.TASKS) == set(tasks.names()) - {"blueprint"}, "blueprint is the tutorial's own"
+    assert not set(heldout.TASKS) & set(heldout.TESTS)
+
+
+@pytest.mark.parametrize("name", ["canny-to-image", "image-to-canny"])
+def test_a_picture_without_edges_is_no_pair_of_edges(name: str) -> None:
+    make = tasks.get(name).make
+    assert make is not None
+    assert make(a_photo(0, blank=True), torch.Generator()) is None
+    few = torch.zeros(3, 64, 64)
+    few[:, 30:33, 30:33] = 1
+    assert make(Photo(pixels=few), torch.Generator()) is None, "one speck"
+    pair = make(a_photo(0), torch.Generator())
+    assert pair is not None
+    edges = pair.reference if name == "canny-to-image" else pair.target
+    assert set(edges.unique().tolist()) == {-1.0, 1.0}
+
+
+@pytest.mark.parametrize("name", ["canny-to-image", "image-to-segment", "image-to-depth"])
+def test_what_gives_no_pair_is_left_out(name: str) -> None:
+    pairs = list(heldout.made(name, some_photos)("train", 0))
+    assert [pair.caption for pair in pairs] == ["photo 0", "photo 2", "photo 4", "photo 6"]
+    assert next(pair.caption for pair in heldout.made(name, some_photos)("test", 0)) == "photo 100"
+
+
+def test_a_folder_is_written_once(tmp_path: Path) -> None:
+    source = heldout.made("super-resolution", some_photos)
+    heldout.write(source("train", 0), "some", 3, tmp_path / "pairs")
+    heldout.write(source("train", 0), "some", 8, tmp_path / "pairs")
+    assert len(PairFolder(tmp_path / "pairs")) == 3
+    factors = [pair.extra["factor"] for pair in source("train", 0)]
+    assert factors == [pair.extra["factor"] for pair in source("train", 0)]
+    assert set(factors) <= {4, 8, 16}
+
+
+@pytest.fixture
+def mixed(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Stand in for renders, of which there are three, and stages, of which there is no end."""
+    are_rendered = [True]
+
+    def pair(index: int) -> Pair:
+        photo = a_photo(index)
+        return Pair(reference=photo.pixels, target=photo.pixels, caption=photo.caption)
+
+    monkeypatch.setattr(render_pairs, "rendered", lambda split: are_rendered[0])
+    monkeypatch.setattr(render_pairs, "photos", lambda split: (a_photo(index) for index in range(3)))
+    monkeypatch.setattr(stages, "photos", lambda split: (a_photo(index) for index in range(100, 200)))
+    monkeypatch.setattr(render_pairs, "inpainting_pairs", lambda split, seed: map(pair, range(3)))
+    monkeypatch.setattr(stages, "inpainting_pairs", lambda split, seed: map(pair, range(100, 200)))
+    return are_rendered
+
+
+@pytest.mark.parametrize("name", ["image-to-depth", "depth-to-image", "ref-inpainting"])
+def test_renders_and_stages_take_turns(mixed: list[bool], name: str) -> None:
+    captions = [pair.caption for pair in islice(heldout.SOURCES[name]("train", 0), 8)]
+    assert captions == [f"photo {index}" for index in (0, 100, 1, 101, 2, 102, 103, 104)]
+    mixed[0] = False
+    captions = [pair.caption for pair in islice(heldout.SOURCES[name]("train", 0), 2)]
+    assert captions == ["photo 100", "photo 101"]
+
+
+def test_seeds_of_a_split_are_its_own() -> None:
+    pytest.importorskip("scipy", reason="scipy is the renderer's")
+    assert render.seeds_of("test", 0, 3) == [0, 8, 16]
+    assert render.seeds_of("train", 7, 3) == [7, 9, 10]
+    assert render.seeds_of(None, 7, 3) == [7, 8, 9]
+    assert {render.split_of(seed) for seed in render.seeds_of("train", 0, 50)} == {"train"}
+
+
+def test_renders_are_there_or_not(tmp_path: Path) -> None:
+    assert not render_pairs.rendered("train", tmp_path)
+    for kind in ("people", "rooms"):
+        (tmp_path / kind / "train").mkdir(parents=True)
+        (tmp_path / kind / "train" / "manifest.jsonl").touch()
+    assert render_pairs.rendered("train", tmp_path)
+    assert not render_pairs.rendered("test", tmp_path)
+
+
+def test_the_bare_backbones_pairs_come_of_any_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heldout, "photos", some_photos)
+    toned = list(heldout.copying_pairs("test", 0))
+    assert len({pair.caption.split(", ")[1] for pair in toned}) == 8
+    assert np.isclose(float(toned[0].reference.mean()), float(a_photo(100).pixels.mean()), atol=1e-6)
