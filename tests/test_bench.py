@@ -3,11 +3,18 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from anyrefill import UserError, cli
-from anyrefill.bench import Row, bench
+from anyrefill.backbone.fill import FluxFill
+from anyrefill.bench import Row, bench, plot
+from anyrefill.bench.goals import GOALS_TABLE, goals
+from anyrefill.bench.plot import BAR, GOAL
 from anyrefill.bench.rows import PLAIN, PLAIN_BF16, rows_of
+from anyrefill.bench.solvers import SOLVER_TABLE
 from anyrefill.bench.timing import Run, Timing, interleaved
 
 
@@ -28,33 +35,90 @@ def test_gains_are_over_the_anchors() -> None:
 
 def test_steps_are_timed_in_every_way(as_micro: Path) -> None:
     rows = list(bench(["step"], task="colorization", rounds=1, batch=2))
-    assert {row.table for row in rows} == {"one step, batch 1", "one step, batch 2"}
-    timed = [row for row in rows if row.table.endswith("1") and row.unit == "ms CPU"]
-    assert len(timed) == 2 + 2 * 3 + 2 + 1
+    assert {row.table for row in rows} == {"one step, batch 1", "one step, batch 2", GOALS_TABLE}
+    timed = [row for row in rows if row.table == "one step, batch 1" and row.unit == "ms CPU"]
+    assert len(timed) == 2 + 2 * (3 + 2) + 1
     assert all(row.value > 0 and row.gain is not None and row.gain > 0 for row in timed)
+    held = [row for row in rows if row.table == GOALS_TABLE]
+    assert len(held) == 2 * 8
+    assert all(row.goal and row.met is not None for row in held)
 
 
-def test_company_changes_rounding_only(as_micro: Path) -> None:
-    (row,) = bench(["batch"], task="colorization", batch=3)
-    assert 0 <= row.value < 1e-5
+def test_the_base_is_loaded_once_in_each_type(as_micro: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a second transformer, for the anchor whose adapter stays beside its weights."""
+    loaded: list[tuple[object, ...]] = []
+    load = FluxFill.load
+
+    def counting(base: Path, **options: object) -> FluxFill:
+        loaded.append((options["dtype"], options.get("parts")))
+        return load(base, **options)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(FluxFill, "load", counting)
+    list(bench(["same", "step"], task="colorization", rounds=1, batch=2))
+    once = ("transformer",)
+    kinds = [torch.float32, torch.bfloat16]
+    assert loaded == [entry for kind in kinds for entry in ((kind, None), (kind, once))]
 
 
-def test_the_command_prints_and_writes(as_micro: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = tmp_path / "bench.json"
-    cli.main(["bench", "--tables", "batch", "--task", "colorization", "--batch", "2", "--json", str(out)])
-    written = json.loads(out.read_text())
-    assert [row["table"] for row in written["rows"]] == ["batch"]
-    assert written["rows"][0]["name"] in capsys.readouterr().out
+def test_the_picture_is_diffusers_and_company_changes_rounding_only(as_micro: Path) -> None:
+    theirs, company, *held = bench(["same"], task="colorization", batch=3)
+    assert 0 < theirs.value < 1e-4
+    assert 0 <= company.value < 1e-5
+    assert [row.met for row in held] == [True, True]
+
+
+def test_goals_are_held_to_what_was_measured() -> None:
+    def row(name: str, gain: float, table: str = "one step, batch 1") -> Row:
+        return Row(table=table, name=name, value=1.0, unit="ms CPU", low=1.0, high=1.0, gain=gain, gain_bf16=2.6)
+
+    rows = [row("full float32", 1.39), row("clean_ref_text bfloat16", 5.5), row("full float32", 9.0, "other")]
+    held = {line.name: (line.value, line.goal, line.met) for line in goals(rows, [1, 16])}
+    assert held == {
+        "one step, batch 1: full float32, over plain float32": (1.39, "at least 1.4", False),
+        "one step, batch 1: clean_ref_text bfloat16, over plain float32": (5.5, "at least 5.5", True),
+        "one step, batch 1: clean_ref_text bfloat16, over plain bfloat16": (2.6, "at least 2.5", True),
+    }
+    solved = [Row(table=SOLVER_TABLE, name=name, value=value, unit="relative")
+              for name, value in (("ab2, 20 calls", 0.004), ("euler, 50 calls", 0.008))]  # fmt: skip
+    (line,) = goals(solved, [1])
+    assert (line.value, line.met) == (0.5, True)
+
+
+def test_bars_are_as_long_as_gains(tmp_path: Path) -> None:
+    def row(name: str, gain: float) -> Row:
+        return Row(table="one step, batch 1", name=name, value=1.0, unit="ms", low=1.0, high=1.0, gain=gain)
+
+    rows = [row("full float32", 1.0), row("clean_ref_text float32", 3.0)]
+    picture = np.asarray(plot([*rows, *goals(rows, [1])]))
+    bars = sorted((picture == BAR).all(-1).sum(1).tolist())
+    lengths = sorted({length for length in bars if length > 20})
+    assert lengths[-1] / lengths[0] == pytest.approx(3, rel=0.05)
+    assert (picture == GOAL).all(-1).any()
+
+
+def test_the_command_prints_writes_and_draws(
+    as_micro: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, picture = tmp_path / "bench.json", tmp_path / "bench.png"
+    words = ["--tables", "step", "--task", "colorization", "--batch", "1", "--rounds", "1"]
+    cli.main(["bench", *words, "--json", str(out), "--plot", str(picture)])
+    written, said = json.loads(out.read_text()), capsys.readouterr().out
+    assert {row["table"] for row in written["rows"]} == {"one step, batch 1", GOALS_TABLE}
+    assert all(row["name"] in said for row in written["rows"])
+    assert "at least 3.5: " in said
+    with Image.open(picture) as drawn:
+        assert drawn.width == 960
 
 
 def test_mistakes_are_found_before_anything_slow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for words in (["--rounds", "0"], ["--json", str(tmp_path)]):
+    unplotted = ["--tables", "flops", "--plot", str(tmp_path / "a.png")]
+    for words in (["--rounds", "0"], ["--json", str(tmp_path)], ["--plot", "bench.svgz"], unplotted):
         with pytest.raises(SystemExit) as stop:
             cli.main(["bench", *words])
         assert stop.value.code == 2
-    assert capsys.readouterr().err.count("\n") == 2
+    assert capsys.readouterr().err.count("\n") == 4
 
 
 def test_a_task_without_an_adapter_is_refused(as_micro: Path) -> None:
     with pytest.raises(UserError, match="no adapter for deblur"):
-        next(bench(["batch"]))
+        next(bench(["same"]))

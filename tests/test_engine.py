@@ -13,7 +13,9 @@ from anyrefill import UserError
 from anyrefill.backbone import ATTENTIONS, Attention, Condition, Text, known_attention
 from anyrefill.backbone.adapters.lora import inject
 from anyrefill.backbone.engine import Layout, by_modules, field, fused, masked_forward
+from anyrefill.backbone.engine.layers import packed
 from anyrefill.backbone.engine.layout import gather, scatter
+from anyrefill.backbone.engine.products import PackedProducts, PlainProducts, packs
 from anyrefill.backbone.latents import image_ids
 from tiny_checkpoint import tiny_transformer
 
@@ -234,6 +236,31 @@ def test_bfloat16_is_as_close_as_diffusers_own() -> None:
     ours = field(fused(coarse), condition, GUIDANCE, [0.7], "full")(x, 0.7)
     assert ours.dtype == torch.float32
     assert (ours - exact).norm() / exact.norm() < 0.02  # measured 0.007
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_packed_products_are_the_products(dtype: torch.dtype) -> None:
+    assert packs(torch.device("cpu"), dtype), "this torch was built without oneDNN: nothing is packed here"
+    weight, bias, x = (torch.randn(shape, dtype=dtype) for shape in ((24, 40), (24,), (2, 5, 40)))
+    plain, packed_ones = PlainProducts(), PackedProducts(rows=10)
+    bound = 1e-5 if dtype == torch.float32 else 0.1  # of sums of 40 products; bfloat16 keeps 8 bits
+    with torch.no_grad():
+        for rows in (x, x[:1]):
+            for activate in (False, True):
+                expected = plain.one(weight, bias, activate=activate)(rows)
+                found = packed_ones.one(weight, bias, activate=activate)(rows)
+                torch.testing.assert_close(found, expected, atol=bound, rtol=0)
+            expected = plain.two(weight, bias, 16)(rows[..., :16], rows[..., 16:])
+            found = packed_ones.two(weight, bias, 16)(rows[..., :16], rows[..., 16:])
+            torch.testing.assert_close(found, expected, atol=bound, rtol=0)
+
+
+def test_too_large_a_model_is_not_held_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    layers = fused(a_model())
+    assert packed(layers, 32, 5) is not layers
+    monkeypatch.setattr("anyrefill.backbone.engine.layers.LARGEST", 1000)
+    assert packed(layers, 32, 5) is layers
+    assert packed(by_modules(a_model()), 32, 5).fused is False
 
 
 def test_nothing_to_paint_and_nothing_known_are_layouts_too() -> None:

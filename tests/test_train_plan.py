@@ -1,18 +1,21 @@
 """The plan: what it counts agrees with what a real step does."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from diffusers import FluxTransformer2DModel
 
-from anyrefill import cli
+from anyrefill import cli, tasks
 from anyrefill.backbone.adapters.lora import inject
-from anyrefill.backbone.flux import FLUX_TRANSFORMER
+from anyrefill.backbone.flux import FLUX, FLUX_TRANSFORMER
 from anyrefill.backbone.latents import image_ids
 from anyrefill.pairs import Pair, write_pairs
+from anyrefill.train import TrainConfig
 from anyrefill.train.count import count
-from anyrefill.train.plan import _flux_encoders
+from anyrefill.train.data import default_steps, steps_of
+from anyrefill.train.plan import Encoders, _flux_encoders, plan
 from panels import random_panel
 from tiny_checkpoint import tiny_transformer
 
@@ -64,10 +67,43 @@ def forward(model: FluxTransformer2DModel, ids: torch.Tensor) -> torch.Tensor:
 
 
 def test_flux_has_its_published_size() -> None:
-    assert _flux_encoders() == 83_819_683 + 123_060_480 + 4_762_310_656
+    assert _flux_encoders() == Encoders(vae=83_819_683, clip=123_060_480, t5=4_762_310_656)
     with torch.device("meta"):
         model = FluxTransformer2DModel.from_config(FLUX_TRANSFORMER)
     assert sum(weight.numel() for weight in model.parameters()) == 11_902_391_360
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    write_pairs([Pair(reference=random_panel(64, 64), target=random_panel(64, 64))], tmp_path / "pairs")
+    return tmp_path / "pairs"
+
+
+def test_the_paper_decides_the_steps_on_flux_alone(pairs: Path) -> None:
+    gender, small = tasks.get("gender"), tiny_transformer().config
+    assert default_steps(gender, FLUX_TRANSFORMER) == 8_000
+    assert default_steps(gender, small) == 600
+    config = TrainConfig(task="gender", pairs=pairs, out=pairs, batch=2)
+    assert steps_of(config, pairs=[1], default=8_000) == 8_000
+    assert steps_of(replace(config, steps=3), pairs=[1], default=8_000) == 3
+    assert steps_of(replace(config, steps=3, min_epochs=10.0), pairs=[1], default=8_000) == 5
+
+
+def test_no_two_parts_of_flux_are_in_memory_while_encoding_and_a_prompt_keeps_clip(pairs: Path) -> None:
+    tuned = plan(TrainConfig(task="gender", pairs=pairs, out=pairs, backbone=FLUX, kind="prompt"))
+    assert tuned.steps == 8_000
+    assert tuned.counted.trained == 50 * 768
+    lines = list(tuned.lines())
+    assert "| before: CLIP and T5, while prompts are read | 4,885,371,136 parameters | 9.77 |" in lines
+    assert "| then: autoencoder, while pictures are encoded | 83,819,683 parameters | 0.17 |" in lines
+    assert "| CLIP, which stays | 123,060,480 parameters | 0.25 |" in lines
+
+
+def test_a_prompt_keeps_less_than_a_lora() -> None:
+    sizes = {"rank": 2, "targets": "paper", "panel": 64, "text": 24, "dtype": torch.float32, "fused": True}
+    lora, prompt = count(tiny_config(), **sizes), count(tiny_config(), **sizes, tokens=5)
+    assert prompt.trained == 5 * 24
+    assert 0 < prompt.kept < lora.kept
 
 
 def test_the_plan_is_printed_and_nothing_is_written(

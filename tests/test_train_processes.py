@@ -75,6 +75,19 @@ def test_two_processes_train_as_one_does(desk: Path, whole: dict[str, torch.Tens
         torch.testing.assert_close(weight, whole[name], atol=1e-4, rtol=1e-2)
 
 
+def test_two_processes_that_share_the_base_train_as_one_does(desk: Path, port: str) -> None:
+    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_FSDP": "true"}
+    brief = "--steps 4 --validate-every 3"
+    ranks = [kills.start(desk, "shared", f"{brief} --checkpointing", {**place, "RANK": rank}) for rank in "01"]
+    for process in ranks:
+        process.join()
+    assert [process.exitcode for process in ranks] == [0, 0], (desk / "shared.txt").read_text()
+    alone = kills.finished(desk, "alone", brief)
+    assert losses(desk / "shared") == pytest.approx(losses(desk / "alone"), rel=1e-4)
+    for name, weight in load_file(desk / "shared" / "adapter.safetensors").items():
+        torch.testing.assert_close(weight, alone[name], atol=1e-4, rtol=1e-2)
+
+
 def test_parts_and_checkpointing_change_rounding_alone(desk: Path, whole: dict[str, torch.Tensor]) -> None:
     again = kills.finished(desk, "parts", "--accumulate 2 --checkpointing")
     assert losses(desk / "parts") == pytest.approx(losses(desk / "whole"), rel=1e-4)

@@ -12,6 +12,7 @@ from anyrefill import tasks
 from anyrefill.backbone.fill import FluxFill
 from anyrefill.errors import UserError
 from anyrefill.pairs import Pair, PairFolder, write_pairs
+from anyrefill.train.buckets import Bucket
 from anyrefill.train.encode import Encoder, encode
 from anyrefill.train.parallel import World
 from anyrefill.train.store import Store, file_digest, key_of, part_digest
@@ -78,7 +79,7 @@ def test_canvases_are_named_by_pixels_mask_and_weights(tiny: Path, tmp_path: Pat
     pairs = [Pair(reference=random_panel(64, 64, seed), target=random_panel(64, 64, 9)) for seed in (1, 2)]
     write_pairs(pairs, tmp_path / "pairs")
     folder, store = PairFolder(tmp_path / "pairs", (64, 64)), Store(tmp_path / "cache")
-    run = encode([folder], Encoder(task, backbone), store, World())
+    run = encode([Bucket(pairs=folder, lines=(0, 1))], Encoder(task, backbone), store, World())
     counts = list[tuple[int, int]]()
     while True:
         try:

@@ -1,47 +1,73 @@
-"""The table of whole pictures, from photograph to painted panel, and whether company changes them."""
+"""Whole pictures, from photograph to painted panel: how long, and how near to diffusers' and to those in company."""
 
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import torch
-from diffusers import FluxFillPipeline
+from diffusers import FlowMatchEulerDiscreteScheduler, FluxFillPipeline
+from torch import Generator
+from transformers import T5Tokenizer
 
-from anyrefill.backbone.embedded import adapter_of, find_base
+from anyrefill.backbone import Attention
+from anyrefill.backbone.embedded import find_base
 from anyrefill.bench.rows import PLAIN, PLAIN_BF16, Row, rows_of
 from anyrefill.bench.scene import DTYPES, Scene
 from anyrefill.bench.timing import Run, interleaved
-from anyrefill.painter import Painter
-from anyrefill.sample import sample, sampling
+from anyrefill.flow import Solver
+from anyrefill.sample import condition_of, draw_noise, sample, sampling
+from anyrefill.types import Tokens
 
-__all__ = ["company", "pictures"]
+__all__ = ["PICTURE_TABLE", "SAME_TABLE", "company", "parity", "pictures"]
+
+STEPS, FAST = 50, 20
+PICTURE_TABLE = f"one picture, plain with {STEPS} steps"
+SAME_TABLE = "the same picture"
+
+WAYS: tuple[tuple[str, Solver, Attention, int], ...] = (
+    ("full {dtype}", "euler", "full", STEPS),
+    ("full {dtype}, {steps} x ab2", "ab2", "full", FAST),
+    ("clean_ref_text {dtype}, {steps} x ab2", "ab2", "clean_ref_text", FAST),
+)
 
 
-def pictures(task: str, steps: int, fast: int, rounds: int) -> list[Row]:
-    """Time whole pictures: plain and ours at `steps`, and ours with fewer evaluations of a higher order."""
-    exact, coarse = Scene.of(task, "float32", 1), Scene.of(task, "bfloat16", 1)
+def pictures(exact: Scene, coarse: Scene, rounds: int) -> list[Row]:
+    """Time whole pictures: plain and ours in 50 steps, and ours with fewer calls of a higher order."""
+    exact, coarse = exact.first(1), coarse.first(1)
     runs = [
-        Run(name=PLAIN, call=_pipeline(task, exact, steps)),
-        Run(name=PLAIN_BF16, call=_pipeline(task, coarse, steps)),
+        Run(name=PLAIN, call=_pipeline(exact, STEPS)),
+        Run(name=PLAIN_BF16, call=_pipeline(coarse, STEPS)),
     ]
     for scene in (exact, coarse):
-        painter = scene.painter
-        for name, used, count in (
-            (f"full {scene.dtype}", painter, steps),
-            (f"full {scene.dtype}, {fast} x ab2", replace(painter, solver="ab2"), fast),
-            (
-                f"clean_ref_text {scene.dtype}, {fast} x ab2",
-                replace(painter, solver="ab2", attention="clean_ref_text"),
-                fast,
-            ),
-        ):
-            runs.append(Run(name=name, call=_paint(scene, used, count)))
-    return rows_of(f"one picture, plain with {steps} steps", interleaved(runs, rounds), 1.0, "s CPU")
+        for name, solver, attention, steps in WAYS:
+            call = _paint(scene, solver, attention, steps)
+            runs.append(Run(name=name.format(dtype=scene.dtype, steps=steps), call=call))
+    return rows_of(PICTURE_TABLE, interleaved(runs, rounds), 1.0, "s CPU")
 
 
-def company(task: str, batch: int, steps: int = 4) -> Row:
+def parity(scene: Scene, steps: int = STEPS) -> Row:
+    """Return how far our latents of one picture are from those of diffusers' pipeline, its adapter unmerged.
+
+    Both draw the masked picture's latents from the autoencoder's posterior, as diffusers does, by the same generator.
+    """
+    scene = scene.first(1)
+    backbone, rule = scene.backbone, scene.backbone.vae_rule
+    backbone.vae_rule = "sample"
+    try:
+        generators = [Generator().manual_seed(0)]
+        condition = condition_of(backbone, scene.canvases, scene.prompts, generators)
+        noise = draw_noise(condition, scene.canvases[0], generators)
+        theirs = cast(Tokens, _pipeline(scene, steps, noise, output="latent")())
+        *_, ours = sampling(backbone, scene.canvases, scene.prompts, seeds=[0], steps=steps, guidance=1.0)
+    finally:
+        backbone.vae_rule = rule
+    value = float((ours.latents - theirs).abs().max())
+    return Row(table=SAME_TABLE, name=f"latents, {steps} Euler steps, ours against diffusers'", value=value, unit="max")
+
+
+def company(scene: Scene, steps: int = 4) -> Row:
     """Return how far the latents of canvases painted together are from those painted alone."""
-    scene = Scene.of(task, "float32", batch)
+    batch = len(scene.canvases)
     *_, together = sampling(
         scene.backbone, scene.canvases, scene.prompts, seeds=list(range(batch)), steps=steps, guidance=1.0
     )
@@ -52,27 +78,21 @@ def company(task: str, batch: int, steps: int = 4) -> Row:
             guidance=1.0,
         )  # fmt: skip
         apart = max(apart, float((alone.latents[0] - together.latents[index]).abs().max()))
-    return Row(
-        table="batch", name=f"latents alone against in a batch of {batch}", value=apart, unit="largest difference"
-    )
+    return Row(table=SAME_TABLE, name=f"latents, alone against in a batch of {batch}", value=apart, unit="max")
 
 
-def _paint(scene: Scene, painter: Painter, steps: int) -> Callable[[], object]:
+def _paint(scene: Scene, solver: Solver, attention: Attention, steps: int) -> Callable[[], object]:
     """Return a call that paints one picture our way."""
     return lambda: sample(
         scene.backbone, scene.canvases, scene.prompts, seeds=[0], steps=steps, guidance=1.0,
-        solver=painter.solver, attention=painter.attention,
+        solver=solver, attention=attention,
     )  # fmt: skip
 
 
-def _pipeline(task: str, scene: Scene, steps: int) -> Callable[[], object]:
+def _pipeline(scene: Scene, steps: int, noise: Tokens | None = None, output: str = "pt") -> Callable[[], object]:
     """Return a call of diffusers' pipeline on the same canvas and noise, its adapter unmerged."""
-    pipeline: Any = FluxFillPipeline.from_pretrained(find_base("micro"), torch_dtype=DTYPES[scene.dtype])
-    file = adapter_of(task)
-    pipeline.load_lora_weights(str(file.parent), weight_name=file.name)
-    pipeline.set_progress_bar_config(disable=True)
-    canvas = scene.canvases[0]
-    noise = scene.noise(scene.condition()).to(DTYPES[scene.dtype])
+    pipeline, canvas = _assembled(scene), scene.canvases[0]
+    latents = (scene.noise(scene.condition()) if noise is None else noise).to(DTYPES[scene.dtype])
     length = scene.backbone.settings.max_sequence_length
 
     @torch.no_grad()
@@ -86,8 +106,26 @@ def _pipeline(task: str, scene: Scene, steps: int) -> Callable[[], object]:
             guidance_scale=1.0,
             num_inference_steps=steps,
             max_sequence_length=length,
-            latents=noise,
-            output_type="pt",
+            latents=latents,
+            generator=[Generator().manual_seed(0)],
+            output_type=output,
         ).images
 
     return call
+
+
+def _assembled(scene: Scene) -> Any:  # noqa: ANN401 - diffusers' pipeline
+    """Return diffusers' pipeline of the plain transformer and our other parts."""
+    base = Path(find_base("micro"))
+    _, vae, clip, t5 = scene.backbone.loaded()
+    pipeline: Any = FluxFillPipeline(
+        scheduler=cast(Any, FlowMatchEulerDiscreteScheduler.from_pretrained(base / "scheduler")),
+        transformer=scene.plain.transformer,
+        vae=cast(Any, vae),
+        text_encoder=cast(Any, clip),
+        tokenizer=cast(Any, scene.backbone.clip.tokenizer),
+        text_encoder_2=cast(Any, t5),
+        tokenizer_2=T5Tokenizer.from_pretrained(base / "tokenizer_2"),
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline

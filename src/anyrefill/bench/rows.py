@@ -24,6 +24,8 @@ class Row:
         high: third quartile of what was timed.
         gain: how many times less than plain diffusers in float32.
         gain_bf16: how many times less than plain diffusers in bfloat16.
+        goal: in words, for a line of the goals.
+        met: whether it is.
     """
 
     table: str
@@ -34,6 +36,8 @@ class Row:
     high: float | None = None
     gain: float | None = None
     gain_bf16: float | None = None
+    goal: str = ""
+    met: bool | None = None
 
 
 def rows_of(table: str, timings: Sequence[Timing], scale: float, unit: str) -> list[Row]:

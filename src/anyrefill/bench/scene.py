@@ -1,6 +1,7 @@
 """What is painted in the benchmark: bundled photographs, one task, the same weights in every run."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -15,7 +16,7 @@ from anyrefill.painter import Painter, load
 from anyrefill.sample import draw_noise
 from anyrefill.types import Tokens
 
-__all__ = ["Scene", "partly_known"]
+__all__ = ["DTYPES", "Scene", "partly_known"]
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -26,29 +27,29 @@ class Scene:
 
     Attributes:
         dtype: of the weights, by name.
+        task: whose adapter paints.
         painter: ours, adapter merged.
-        plain: the same weights, adapter beside them.
-        bare: the same weights without the adapter.
+        plain: the same transformer, adapter beside its weights; nothing else is loaded.
         canvases: to paint on.
     """
 
     dtype: str
+    task: str
     painter: Painter
     plain: FluxFill
-    bare: FluxFill
     canvases: tuple[Canvas, ...]
 
     @classmethod
     def of(cls, task: str, dtype: str, count: int) -> "Scene":
-        """Load everything three times, and the photographs over and over until there are enough."""
-        kind, base = DTYPES[dtype], find_base("micro")
+        """Load the base, a second transformer, and the photographs over and over until there are enough."""
+        kind = DTYPES[dtype]
         painter = load(task, dtype=kind)
-        plain, bare = FluxFill.load(base, dtype=kind), FluxFill.load(base, dtype=kind)
+        plain = FluxFill.load(find_base("micro"), dtype=kind, parts=("transformer",))
         load_adapter(adapter_of(task), plain)
         photos = sorted((EMBEDDED.parent / "photos").glob("*.jpg"))
         pairs = [painter.prepare(photos[index % len(photos)]).pair for index in range(count)]
         canvases = [Canvas.stitch(pair.reference, pair.target, painter.task.mask(pair)) for pair in pairs]
-        return cls(dtype=dtype, painter=painter, plain=plain, bare=bare, canvases=tuple(canvases))
+        return cls(dtype=dtype, task=task, painter=painter, plain=plain, canvases=tuple(canvases))
 
     @property
     def backbone(self) -> FluxFill:
@@ -60,6 +61,10 @@ class Scene:
         """The task's, without captions."""
         return [self.painter.task.fill_prompt("")] * len(self.canvases)
 
+    def first(self, count: int) -> "Scene":
+        """Return the same with the first canvases alone."""
+        return replace(self, canvases=self.canvases[:count])
+
     @torch.no_grad()
     def condition(self, canvases: Sequence[Canvas] | None = None) -> Condition:
         """Encode the canvases, or others as many."""
@@ -70,6 +75,15 @@ class Scene:
         """Draw the noise of seeds 0, 1, 2, ..."""
         generators = [torch.Generator().manual_seed(seed) for seed in range(len(condition.fill))]
         return draw_noise(condition, self.canvases[0], generators)
+
+    @contextmanager
+    def bare(self) -> Generator[FluxFill, None, None]:
+        """Lend the plain transformer with its adapter at rest."""
+        self.plain.transformer.disable_adapters()
+        try:
+            yield self.plain
+        finally:
+            self.plain.transformer.enable_adapters()
 
 
 def partly_known(canvas: Canvas, share: float) -> Canvas:

@@ -8,18 +8,18 @@ from anyrefill.bench.scene import Scene
 from anyrefill.flow import SOLVERS, Solver
 from anyrefill.types import Tokens
 
-__all__ = ["solvers"]
+__all__ = ["SOLVER_TABLE", "solvers"]
 
 EXACT = 500
+SOLVER_TABLE = f"distance to {EXACT} Euler steps"
 
 
-def solvers(task: str, count: int = 2, calls: Sequence[int] = (10, 20, 50)) -> list[Row]:
+def solvers(scene: Scene, calls: Sequence[int] = (10, 20, 50)) -> list[Row]:
     """Return the distances, as ||x - x_exact|| / ||x_exact|| of painted tokens; the same noise, float32."""
-    scene = Scene.of(task, "float32", count)
     exact = _painted(scene, "euler", EXACT)
     return [
         Row(
-            table=f"distance to {EXACT} Euler steps",
+            table=SOLVER_TABLE,
             name=f"{solver}, {number} calls",
             value=float((_painted(scene, solver, number) - exact).norm() / exact.norm()),
             unit="relative",

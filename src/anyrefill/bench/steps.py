@@ -10,36 +10,53 @@ from anyrefill.bench.scene import Scene, partly_known
 from anyrefill.bench.timing import Run, interleaved
 from anyrefill.types import Tokens
 
-__all__ = ["steps"]
+__all__ = ["ONE_PANEL", "step_table", "steps"]
 
 SIGMA, GUIDANCE = 0.7, 1.0
+SHARES = (0.5, 0.75)
+ONE_PANEL = "one panel, no adapter, float32"
 
 
-def steps(task: str, batch: int, rounds: int) -> list[Row]:
+def step_table(batch: int) -> str:
+    """Return the name of the table of a batch."""
+    return f"one step, batch {batch}"
+
+
+def steps(exact: Scene, coarse: Scene, rounds: int) -> list[Row]:
     """Time one step of a batch in every way."""
-    exact, coarse = Scene.of(task, "float32", batch), Scene.of(task, "bfloat16", batch)
     condition = exact.condition()
     noise = exact.noise(condition)
     runs = [_plain(PLAIN, exact.plain, condition, noise), _plain(PLAIN_BF16, coarse.plain, condition, noise)]
     for scene in (exact, coarse):
         runs += [_ours(f"{mode} {scene.dtype}", scene, condition, noise, mode) for mode in ATTENTIONS]
-    for share in (0.5, 0.75):
-        part = exact.condition([partly_known(canvas, share) for canvas in exact.canvases])
-        runs.append(_ours(f"clean_ref_text float32, {share:.0%} known", exact, part, noise, "clean_ref_text"))
+        for share in SHARES:
+            part = exact.condition([partly_known(canvas, share) for canvas in exact.canvases])
+            runs.append(_ours(f"clean_ref_text {scene.dtype}, {share:.0%} known", scene, part, noise, "clean_ref_text"))
     runs.append(_one_panel(exact, condition, noise))
-    table = f"one step, batch {batch}"
+    table = step_table(len(exact.canvases))
     rows = rows_of(table, interleaved(runs, rounds), 1000.0, "ms CPU")
-    return [*rows, *_stitching(table, rows)]
+    return [*rows, *_ratios(table, rows)]
 
 
-def _stitching(table: str, rows: list[Row]) -> list[Row]:
-    """Return what the stitched canvas with its adapter costs over one panel without."""
+def _ratios(table: str, rows: list[Row]) -> list[Row]:
+    """Return what the stitched canvas costs over one panel without adapter, and what known parts of the target save."""
     value = {row.name: row.value for row in rows}
-    panel = value["one panel, no adapter, float32"]
-    return [
-        Row(table=table, name=f"{mode}: stitched with adapter / one panel without", value=value[mode] / panel, unit="x")
+    stitched = [
+        Row(
+            table=table,
+            name=f"{mode}: stitched with adapter / one panel without",
+            value=value[mode] / value[ONE_PANEL],
+            unit="x",
+        )
         for mode in (PLAIN, *(f"{mode} float32" for mode in ATTENTIONS))
     ]
+    saved = [
+        Row(table=table, name=f"{mode}: nothing / {share:.0%} known", value=value[mode] / value[part], unit="x")
+        for mode in ("clean_ref_text float32", "clean_ref_text bfloat16")
+        for share in SHARES
+        if (part := f"{mode}, {share:.0%} known") in value
+    ]
+    return stitched + saved
 
 
 def _plain(name: str, backbone: FluxFill, condition: Condition, noise: Tokens) -> Run:
@@ -63,6 +80,7 @@ def _one_panel(scene: Scene, condition: Condition, noise: Tokens) -> Run:
     """Ask our field for a canvas of the target alone, on the bare backbone."""
     right = condition.img_ids[:, 2] >= (int(condition.img_ids[:, 2].max()) + 1) // 2
     panel = Condition(fill=condition.fill[:, right], img_ids=condition.img_ids[right], text=condition.text)
-    velocity = field(fused(scene.bare.transformer), panel, GUIDANCE, [SIGMA], "full")
+    with scene.bare() as bare:
+        velocity = field(fused(bare.transformer), panel, GUIDANCE, [SIGMA], "full")
     own = noise[:, right]
-    return Run(name="one panel, no adapter, float32", call=lambda: velocity(own, SIGMA))
+    return Run(name=ONE_PANEL, call=lambda: velocity(own, SIGMA))

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import arg
 
-from anyrefill.cli.common import check_counts, check_writable
+from anyrefill.cli.common import check_counts, check_picture, check_writable
+from anyrefill.errors import UserError
 from anyrefill.files import write_text
 
 if TYPE_CHECKING:
@@ -22,10 +23,11 @@ __all__ = ["Bench", "bench"]
 class Bench:
     """Time painting beside plain diffusers on the same weights, in one process."""
 
-    tables: tuple[Literal["flops", "step", "picture", "batch", "solver"], ...] = (
-        "flops", "step", "picture", "batch", "solver",
+    tables: tuple[Literal["flops", "step", "picture", "same", "solver"], ...] = (
+        "flops", "step", "picture", "same", "solver",
     )  # fmt: skip
-    """Which: counts at full size, one step, a whole picture, a picture in company, the solvers' distances."""
+    """Which: counts at full size, one step, a whole picture, its latents beside diffusers' and in company, the solvers'
+    distances. Below stand the goals that they tell about."""
     task: Annotated[str, arg(metavar="TASK")] = "deblur"
     """Whose adapter of micro paints."""
     rounds: int = 5
@@ -36,6 +38,8 @@ class Bench:
     """Of torch."""
     json: Annotated[Path | None, arg(metavar="FILE")] = None
     """Where the rows go too."""
+    plot: Annotated[Path | None, arg(metavar="PNG")] = None
+    """Where a picture of what was timed goes."""
 
 
 def bench(options: Bench) -> None:
@@ -43,9 +47,15 @@ def bench(options: Bench) -> None:
     check_counts(rounds=options.rounds, batch=options.batch, threads=options.threads)
     if options.json is not None:
         check_writable(options.json)
+    if options.plot is not None:
+        check_picture(options.plot, [options.json])
+        if not {"step", "picture"} & set(options.tables):
+            raise UserError("--plot draws what is timed: ask for the table step or picture too.")
     import torch
 
+    from anyrefill import images
     from anyrefill.bench import bench as rows_of
+    from anyrefill.bench import plot
 
     torch.set_num_threads(options.threads)
     rows: list[Row] = []
@@ -56,6 +66,8 @@ def bench(options: Bench) -> None:
         rows.append(row)
     if options.json is not None:
         write_text(options.json, json.dumps(_record(options, rows), indent=1) + "\n")
+    if options.plot is not None:
+        images.save(plot(rows), options.plot)
 
 
 def _line(row: "Row") -> str:
@@ -63,7 +75,8 @@ def _line(row: "Row") -> str:
     spread = "" if row.low is None or row.high is None else f" ({row.low:.3g} to {row.high:.3g})"
     gains = "" if row.gain is None else f"  {row.gain:.2f} x"
     gains += "" if row.gain_bf16 is None else f"  {row.gain_bf16:.2f} x bf16"
-    return f"  {row.name:54} {row.value:10.3g} {row.unit}{spread}{gains}"
+    held = "" if row.met is None else f"{row.goal}: {'met' if row.met else 'missed'}"
+    return f"  {row.name:54} {row.value:10.3g} {row.unit}{spread}{gains}{held}"
 
 
 def _record(options: Bench, rows: "Sequence[Row]") -> dict[str, object]:
@@ -71,5 +84,5 @@ def _record(options: Bench, rows: "Sequence[Row]") -> dict[str, object]:
     import torch
 
     machine = {"processor": platform.processor() or platform.machine(), "torch": torch.__version__}
-    asked = {name: value for name, value in asdict(options).items() if name != "json"}
+    asked = {name: value for name, value in asdict(options).items() if name not in ("json", "plot")}
     return {"machine": machine, "options": asked, "rows": [asdict(row) for row in rows]}

@@ -7,7 +7,7 @@ shuffled pairs: settings, step, weights, their average and the optimizer's momen
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,9 @@ FREE = (
     "validate_every", "samples", "tensorboard", "plan", "checkpointing",
 )  # fmt: skip
 """Settings that may change when a run goes on."""
+
+DEFAULTS = {field.name: str(field.default) for field in fields(TrainConfig)}
+"""What an option was before it existed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +102,7 @@ class Checkpoint:
 
     def _refuse_another(self, path: Path, run: Mapping[str, str]) -> None:
         """Refuse the state of a run with other settings or pairs."""
-        changed = sorted(key for key, value in self.run.items() if run.get(key) != value)
+        changed = sorted(key for key, value in self.run.items() if run.get(key, DEFAULTS.get(key)) != value)
         if changed:
             raise UserError(f"{path} is of a run with another {', '.join(changed)}; give another --out.")
 

@@ -7,13 +7,23 @@ from typing import Literal
 from tyro.conf import Positional
 
 from anyrefill.backbone import Attention
+from anyrefill.backbone.quantized import Quantize
 from anyrefill.errors import UserError
 from anyrefill.flow import Density
 
-__all__ = ["Optimizer", "Region", "TrainConfig", "TrainOptions"]
+__all__ = ["Kind", "Optimizer", "Region", "TrainConfig", "TrainOptions", "Weighing"]
+
+Kind = Literal["lora", "prompt"]
+"""What is trained: a LoRA in the transformer, or tokens in front of what CLIP reads."""
 
 Region = Literal["whole", "painted"]
 """Where the loss counts: on all tokens (arXiv 2502.11158, eq. 3) or on painted ones."""
+
+Weighing = Literal["even", "reach"]
+"""What a latent channel's error counts: one, or the norm of the pixels' change when it changes (mean one)."""
+
+COUNTS = ("steps", "batch", "accumulate", "draws", "rank", "tokens", "validate_every", "save_every", "keep")
+"""Options that count something, so that 0 makes no sense."""
 
 Optimizer = Literal["adamw", "adamw8bit"]
 """AdamW with float32 moments, or bitsandbytes' with 8-bit ones."""
@@ -31,14 +41,20 @@ class TrainConfig:
     """Where checkpoints, log and adapter go; a run that lies there is gone on with."""
     backbone: str = "micro"
     """The base: `micro`, a folder, or a hub id."""
-    steps: int = 600
-    """Optimizer steps."""
+    steps: int | None = None
+    """Optimizer steps; if not given, the paper's for the task (table I) on a base as large as FLUX, 600 on others."""
     min_epochs: float = 0.0
     """Go on after `steps` until every pair was seen that often."""
     batch: int = 16
     """Noisy samples a step, all processes and parts together."""
     accumulate: int = 1
     """Parts that each process takes its share of a batch in: less memory, the same result but for rounding."""
+    kind: Kind = "lora"
+    """A LoRA in the transformer, or prompt tokens in CLIP and nothing else."""
+    tokens: int | None = None
+    """Prompt tokens to train: 50 where CLIP reads 77, in proportion where it reads fewer, if not given."""
+    start_from: str | None = None
+    """Begin with the weights of this adapter: a file, a run's folder or a shipped one; its base may be another."""
     rank: int = 16
     """Rank of the LoRA; the paper's is 128."""
     alpha: float | None = None
@@ -71,8 +87,14 @@ class TrainConfig:
     """Noisy samples of each drawn pair; a batch has batch / draws pairs, and with a clean prefix each passes once."""
     region: Region = "painted"
     """Loss on the whole canvas (eq. 3), or on painted tokens alone."""
+    weighing: Weighing = "even"
+    """Of the latent channels in the loss: alike, or by how far each moves the decoded pixels."""
     checkpointing: bool = False
     """Compute each block's activations twice instead of keeping them."""
+    compile: bool = False
+    """Compile the transformer's blocks: a minute once, then faster steps."""
+    buckets: bool = False
+    """Let pairs keep about their shape, on canvases of a few sizes, instead of fitting all to squares."""
     seed: int = 0
     """Of the LoRA's start, the order of pairs, noise and noise levels."""
     validate: str | None = None
@@ -93,6 +115,8 @@ class TrainConfig:
     """Where to train."""
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     """Of the frozen base; the LoRA itself is float32."""
+    quantize: Quantize | None = None
+    """Hold the frozen transformer in 8 bits (int8, needs torchao) or 4 (nf4, needs bitsandbytes and a GPU)."""
 
     def check(self) -> None:
         """Refuse numbers that cannot be trained with.
@@ -100,9 +124,10 @@ class TrainConfig:
         Raises:
             UserError: one of them is out of its range.
         """
-        for name in ("steps", "batch", "accumulate", "draws", "rank", "validate_every", "save_every", "keep"):
-            if getattr(self, name) < 1:
-                raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}.")
+        for name in COUNTS:
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {value}.")
         for name in ("lr", "clip", "logit_std"):
             if not getattr(self, name) > 0:
                 raise UserError(f"--{name.replace('_', '-')} must be above 0, not {getattr(self, name)}.")

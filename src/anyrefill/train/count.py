@@ -42,7 +42,15 @@ class Counted:
 
 
 def count(
-    config: dict[str, Any], *, rank: int, targets: str, panel: int, text: int, dtype: torch.dtype, fused: bool
+    config: dict[str, Any],
+    *,
+    rank: int,
+    targets: str,
+    panel: int,
+    text: int,
+    dtype: torch.dtype,
+    fused: bool,
+    tokens: int = 0,
 ) -> Counted:
     """Count one forward and backward pass of one canvas.
 
@@ -54,17 +62,16 @@ def count(
         text: prompt tokens.
         dtype: of base and activations.
         fused: attention as on a GPU, whose scores are never kept, instead of ours for CPUs.
+        tokens: of a prompt that is trained instead of a LoRA; what CLIP keeps for them is left out.
     """
     with torch.device("meta"):
         model = cast(FluxTransformer2DModel, FluxTransformer2DModel.from_config(config))
         nn.Module.to(model, dtype)  # diffusers' own `to` only warns
         base = sum(weight.numel() for weight in model.parameters())
-        parameters = inject(model, rank=rank, targets=targets)
-        for parameter in parameters:
-            parameter.data = parameter.data.to(dtype)
+        trained = _trained(model, rank, targets, tokens, dtype)
         meter = _Meter(model)
         with FlopCounterMode(display=False) as flops, _fused_attention(), meter:
-            out = _forward(model, panel, text, dtype, fused=fused)
+            out = _forward(model, panel, text, dtype, fused=fused, tuned=tokens > 0)
         forward = flops.get_total_flops()
         with FlopCounterMode(display=False) as flops:
             out.sum().backward()
@@ -72,7 +79,7 @@ def count(
     blocks = len(model.transformer_blocks) + len(model.single_transformer_blocks)
     return Counted(
         base=base,
-        trained=sum(parameter.numel() for parameter in parameters),
+        trained=trained,
         operations=forward + flops.get_total_flops(),
         forward=forward,
         kept=sum(meter.kept.values()),
@@ -80,12 +87,26 @@ def count(
     )
 
 
-def _forward(model: FluxTransformer2DModel, panel: int, text: int, dtype: torch.dtype, *, fused: bool) -> Tensor:
-    """Predict the velocity of one canvas: diffusers' way, or ours on CPUs."""
+def _trained(model: FluxTransformer2DModel, rank: int, targets: str, tokens: int, dtype: torch.dtype) -> int:
+    """Add what is trained, and return how many parameters that is."""
+    if tokens:
+        model.requires_grad_(False)
+        return tokens * model.config["pooled_projection_dim"]
+    parameters = inject(model, rank=rank, targets=targets)
+    for parameter in parameters:
+        parameter.data = parameter.data.to(dtype)
+    return sum(parameter.numel() for parameter in parameters)
+
+
+def _forward(
+    model: FluxTransformer2DModel, panel: int, text: int, dtype: torch.dtype, *, fused: bool, tuned: bool
+) -> Tensor:
+    """Predict the velocity of one canvas: diffusers' way, or ours on CPUs; a tuned prompt's pooled vector learns."""
     ids, config = image_ids(panel, 2 * panel).to("meta"), model.config
     tokens = torch.empty(1, len(ids), config["in_channels"], dtype=dtype)
     words = torch.empty(1, text, config["joint_attention_dim"], dtype=dtype)
-    pooled, one = torch.empty(1, config["pooled_projection_dim"], dtype=dtype), torch.ones(1)
+    pooled = torch.empty(1, config["pooled_projection_dim"], dtype=dtype, requires_grad=tuned)
+    one = torch.ones(1)
     if not fused:
         kernels.make_fast(model)
         width = config["attention_head_dim"]

@@ -1,23 +1,30 @@
 """Pairs as the transformer trains on them: encoded, on disk, drawn many times."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
 from anyrefill import flow
 from anyrefill.backbone import Text
+from anyrefill.backbone.flux import FLUX_TRANSFORMER
 from anyrefill.errors import UserError
 from anyrefill.pairs import PairFolder
+from anyrefill.tasks import Task
+from anyrefill.train.buckets import Bucket, buckets_of, turn_of
 from anyrefill.train.config import TrainConfig
 from anyrefill.train.store import Store
 from anyrefill.types import Fill, Ids, Sigma, Tokens
 
-__all__ = ["Batch", "Cache", "draw", "split", "steps_of"]
+__all__ = ["SMALL_STEPS", "Batch", "Cache", "default_steps", "draw", "split", "steps_of"]
+
+SMALL_STEPS = 600
+"""Steps of a run that was given none, on a base smaller than FLUX."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +37,9 @@ class Batch:
         noise: eps.
         sigma: noise levels.
         fill: packed condition.
+        img_ids: the tokens' places.
         text: the encoded prompts.
+        words: the prompts.
         draws: how many samples that follow each other are of one pair.
     """
 
@@ -39,7 +48,9 @@ class Batch:
     noise: Tokens
     sigma: Sigma
     fill: Fill
+    img_ids: Ids
     text: Text
+    words: tuple[str, ...]
     draws: int = 1
 
     def __len__(self) -> int:
@@ -51,32 +62,36 @@ class Batch:
         text = Text(embeds=self.text.embeds[index], pooled=self.text.pooled[index])
         return Batch(
             rows=self.rows[index], clean=self.clean[index], noise=self.noise[index], sigma=self.sigma[index],
-            fill=self.fill[index], text=text, draws=self.draws,
+            fill=self.fill[index], img_ids=self.img_ids, text=text, words=self.words[index], draws=self.draws,
         )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cache:
-    """Canvases of a folder, encoded and on disk.
+    """Canvases of one size, encoded and on disk.
 
     Attributes:
         store: where they are.
         pictures: the key of each pair's canvas.
         prompts: the key of each pair's prompt.
+        words: each pair's prompt.
         empty: the key of the empty prompt.
         img_ids: the tokens' places.
         height: of the canvases, in pixels.
         width: of the canvases, both panels, in pixels.
+        lines: the pairs' places in their folder.
         manifest: sha256 of all captions and pictures, in order.
     """
 
     store: Store
     pictures: tuple[str, ...]
     prompts: tuple[str, ...]
+    words: tuple[str, ...]
     empty: str
     img_ids: Ids
     height: int
     width: int
+    lines: tuple[int, ...]
     manifest: str
 
     def __len__(self) -> int:
@@ -95,26 +110,30 @@ class Cache:
         clean = torch.stack([picture["clean"] for picture in pictures])
         fill = [torch.cat([picture["masked"], picture["mask"].to(picture["masked"])], -1) for picture in pictures]
         return Batch(
-            rows=tuple(rows),
+            rows=tuple(self.lines[row] for row in rows),
             clean=clean,
             noise=torch.randn(clean.shape, generator=generator),
             sigma=sigma,
             fill=torch.stack(fill),
+            img_ids=self.img_ids,
             text=Text(
                 embeds=torch.stack([text["embeds"] for text in texts]),
                 pooled=torch.stack([text["pooled"] for text in texts]),
             ),
+            words=tuple("" if gone else self.words[row] for row, gone in zip(rows, dropped, strict=True)),
         )
 
 
-def draw(cache: Cache, config: TrainConfig, step: int) -> Batch:
+def draw(caches: Sequence[Cache], config: TrainConfig, step: int) -> Batch:
     """Draw the whole batch of a step: its pairs, dropped captions, noise levels and noise.
 
     Everything comes from the seed and the step's number; there is no other state, so a run can be taken up anywhere.
     """
     generator = Generator().manual_seed(config.seed * 1_000_003 + step)
     pairs = config.batch // config.draws
-    rows = torch.tensor(_rows(len(cache), config.seed, step * pairs, pairs)).repeat_interleave(config.draws)
+    turn = turn_of([len(cache) for cache in caches], pairs, config.seed, step)
+    cache = caches[turn.bucket]
+    rows = torch.tensor(_rows(len(cache), config.seed, turn.number * pairs, pairs)).repeat_interleave(config.draws)
     dropped = torch.rand(pairs, generator=generator).repeat_interleave(config.draws) < config.caption_dropout
     sigma = flow.sample_sigma(
         config.batch, config.density, generator,
@@ -123,12 +142,25 @@ def draw(cache: Cache, config: TrainConfig, step: int) -> Batch:
     return replace(cache.batch(rows.tolist(), dropped.tolist(), sigma, generator), draws=config.draws)
 
 
-def split(config: TrainConfig, panel: int) -> tuple[PairFolder, PairFolder | None]:
-    """Return the pairs to train on and those held out.
+def split(config: TrainConfig, panel: int) -> tuple[list[Bucket], list[Bucket]]:
+    """Return the pairs to train on and those held out, sorted by shape if that was asked for.
 
     Raises:
         UserError: a folder is wrong, or more pairs are held out than there are.
     """
+    pairs, held_out = _split(config, panel)
+    if config.buckets:
+        return buckets_of(pairs, panel), [] if held_out is None else buckets_of(held_out, panel)
+    return [_whole(pairs)], [] if held_out is None else [_whole(held_out)]
+
+
+def _whole(pairs: PairFolder) -> Bucket:
+    """Return all pairs of a folder in one bucket."""
+    return Bucket(pairs=pairs, lines=tuple(range(len(pairs))))
+
+
+def _split(config: TrainConfig, panel: int) -> tuple[PairFolder, PairFolder | None]:
+    """Return the pairs to train on and those held out, all as squares."""
     pairs = PairFolder(config.pairs, (panel, panel))
     if config.validate is None:
         return pairs, None
@@ -141,9 +173,30 @@ def split(config: TrainConfig, panel: int) -> tuple[PairFolder, PairFolder | Non
     return pairs, held_out
 
 
-def steps_of(config: TrainConfig, pairs: int) -> int:
-    """Return the steps of a run: those asked for, or more until every pair was drawn `min_epochs` times."""
-    return max(config.steps, ceil(config.min_epochs * pairs * config.draws / config.batch))
+def steps_of(config: TrainConfig, pairs: Sequence[int], default: int = SMALL_STEPS) -> int:
+    """Return the steps of a run: those asked for or the default, more until every pair was drawn `min_epochs` times.
+
+    Args:
+        config: what was asked for.
+        pairs: of each canvas size.
+        default: if no number of steps was asked for.
+    """
+    asked, each = default if config.steps is None else config.steps, config.batch // config.draws
+    epoch = pairs[0] / each if len(pairs) == 1 else sum(ceil(count / each) for count in pairs)
+    return max(asked, ceil(config.min_epochs * epoch))
+
+
+def default_steps(task: Task, transformer: Mapping[str, Any]) -> int:
+    """Return the steps of a run that was given none: the paper's on a base as wide and deep as FLUX, else far fewer.
+
+    Args:
+        task: that knows the paper's.
+        transformer: its configuration.
+
+    Source: arXiv 2502.11158, table I.
+    """
+    is_large = all(transformer[key] >= FLUX_TRANSFORMER[key] for key in ("num_attention_heads", "num_single_layers"))
+    return task.steps if is_large else SMALL_STEPS
 
 
 def _rows(pairs: int, seed: int, first: int, count: int) -> list[int]:

@@ -1,7 +1,7 @@
 """Encode pairs once, before training: pictures by the autoencoder, prompts by the text encoders."""
 
 import hashlib
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,20 +9,27 @@ import torch
 from torch import Tensor
 
 from anyrefill.backbone import Condition, Text
-from anyrefill.backbone.fill import FluxFill
+from anyrefill.backbone.fill import FluxFill, Part
 from anyrefill.backbone.folder import Folder
 from anyrefill.backbone.latents import image_ids, pack
 from anyrefill.canvas import Canvas
 from anyrefill.pairs import PairFolder
 from anyrefill.tasks import Task, given_mask, whole_panel
+from anyrefill.train.buckets import Bucket
 from anyrefill.train.data import Cache
 from anyrefill.train.parallel import World
 from anyrefill.train.store import Store, file_digest, key_of, part_digest
+from anyrefill.types import Size
 
 __all__ = ["Cached", "Encoder", "encode"]
 
 READERS = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
-"""The parts of a base that read prompts."""
+"""The folders of a base that decide how prompts are read."""
+
+TEXT_ENCODERS: tuple[Part, ...] = ("text_encoder", "text_encoder_2")
+
+Makers = dict[str, Callable[[], Mapping[str, Tensor]]]
+"""What to encode, by its key."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +59,10 @@ class Encoder:
         self.vae = f"{part_digest(base / 'vae')} {number} {backbone.vae_rule} {backbone.mask_rule}"
         self.readers = " ".join([*(part_digest(base / part) for part in READERS), number])
 
+    def size_of(self, pairs: PairFolder) -> Size:
+        """Return the height and width of a folder's panels."""
+        return pairs.size or (self.side, self.side)
+
     def prompt_key(self, prompt: str) -> str:
         """Name the encoding of a prompt."""
         return key_of(prompt=prompt, readers=self.readers, length=self.backbone.settings.max_sequence_length)
@@ -63,7 +74,9 @@ class Encoder:
         """
         rule = self.task.mask
         mask = rule.__name__ if rule in (whole_panel, given_mask) else _tensor_digest(rule(pairs[index]))
-        return key_of(files=" ".join(files), vae=self.vae, side=self.side, mask=mask)
+        height, width = self.size_of(pairs)
+        side = height if height == width else f"{height} x {width}"
+        return key_of(files=" ".join(files), vae=self.vae, side=side, mask=mask)
 
     @torch.no_grad()
     def picture(self, pairs: PairFolder, index: int) -> Mapping[str, Tensor]:
@@ -84,42 +97,54 @@ class Encoder:
 
 
 def encode(
-    folders: Sequence[PairFolder], encoder: Encoder, store: Store, world: World
+    buckets: Sequence[Bucket], encoder: Encoder, store: Store, world: World
 ) -> Generator[Cached, None, list[Cache]]:
-    """Encode folders of pairs, as far as that was not done before, and return a cache of each.
+    """Encode buckets of pairs, as far as that was not done before, and return a cache of each.
 
-    Several processes share the work.
+    The text encoders are in memory while they read prompts, then the autoencoder while it encodes pictures; neither is
+    loaded if there is nothing to do, and neither stays. Several processes share the work.
 
     Raises:
         UserError: a picture cannot be read, a caption is missing, or the cache cannot be written.
     """
-    caches = [_plan(pairs, encoder, store) for pairs in folders]
-    makers = {encoder.prompt_key(""): partial(encoder.prompt, "")}
-    for pairs, cache in zip(folders, caches, strict=True):
-        for index, row in enumerate(pairs.rows):
-            prompt = encoder.task.fill_prompt(row.caption)
-            makers[cache.prompts[index]] = partial(encoder.prompt, prompt)
-            makers[cache.pictures[index]] = partial(encoder.picture, pairs, index)
-    mine = dict(list(makers.items())[world.rank :: world.size])
-    for done, _ in enumerate(store.fill(mine), start=1):
-        yield Cached(done=min(done * world.size, len(makers)), total=len(makers))
+    caches = [_plan(bucket, encoder, store) for bucket in buckets]
+    prompts: Makers = {encoder.prompt_key(""): partial(encoder.prompt, "")}
+    pictures: Makers = {}
+    for bucket, cache in zip(buckets, caches, strict=True):
+        for index, words in enumerate(cache.words):
+            prompts[cache.prompts[index]] = partial(encoder.prompt, words)
+            pictures[cache.pictures[index]] = partial(encoder.picture, bucket.pairs, index)
+    done, total = 0, len(prompts) + len(pictures)
+    stages: list[tuple[tuple[Part, ...], Makers]] = [(TEXT_ENCODERS, prompts), (("vae",), pictures)]
+    for parts, makers in stages:
+        mine = dict(list(makers.items())[world.rank :: world.size])
+        if any(key not in store for key in mine):
+            encoder.backbone.bring(*parts)
+        for _ in store.fill(mine):
+            done = min(done + world.size, total)
+            yield Cached(done=done, total=total)
+        encoder.backbone.free(*parts)
     world.wait()
     return caches
 
 
-def _plan(pairs: PairFolder, encoder: Encoder, store: Store) -> Cache:
-    """Name everything that a folder will need."""
+def _plan(bucket: Bucket, encoder: Encoder, store: Store) -> Cache:
+    """Name everything that a bucket will need."""
+    pairs, (height, width) = bucket.pairs, encoder.size_of(bucket.pairs)
     files = [[file_digest(path) for path in (row.reference, row.target, row.mask)] for row in pairs.rows]
     captions = [row.caption for row in pairs.rows]
+    words = tuple(encoder.task.fill_prompt(caption) for caption in captions)
     manifest = hashlib.sha256(repr(list(zip(captions, files, strict=True))).encode())
     return Cache(
         store=store,
         pictures=tuple(encoder.picture_key(pairs, index, digests) for index, digests in enumerate(files)),
-        prompts=tuple(encoder.prompt_key(encoder.task.fill_prompt(caption)) for caption in captions),
+        prompts=tuple(map(encoder.prompt_key, words)),
+        words=words,
         empty=encoder.prompt_key(""),
-        img_ids=image_ids(encoder.side, 2 * encoder.side),
-        height=encoder.side,
-        width=2 * encoder.side,
+        img_ids=image_ids(height, 2 * width),
+        height=height,
+        width=2 * width,
+        lines=bucket.lines,
         manifest=manifest.hexdigest(),
     )
 

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from anyrefill.errors import UserError
 from anyrefill.train.checkpoint import State
@@ -42,13 +42,17 @@ class Learner:
 
     Attributes:
         masters: the weights.
+        channels: what the error of each latent channel counts.
         step: optimizer steps done.
         best: the lowest validation loss so far.
     """
 
-    def __init__(self, config: TrainConfig, masters: Masters, predict: Predictor, world: World, steps: int) -> None:
+    def __init__(
+        self, config: TrainConfig, masters: Masters, predict: Predictor, world: World, steps: int, channels: Tensor
+    ) -> None:
         """Begin at step 0 of `steps`."""
         self.config, self.masters, self.predict, self.world, self.steps = config, masters, predict, world, steps
+        self.channels = channels
         self.optimizer = _optimizer(config, masters.values)
         self.step, self.best = 0, float("inf")
 
@@ -59,7 +63,8 @@ class Learner:
         size = config.draws * -(-len(mine) // (config.draws * config.accumulate))
         loss = torch.zeros((), device=self.masters.values[0].device)
         for start in range(0, len(mine), size):
-            part = flow_loss(self.predict, mine.part(slice(start, start + size)), config.region, weight)
+            samples = mine.part(slice(start, start + size))
+            part = flow_loss(self.predict, samples, config.region, weight, self.channels)
             part.backward()
             loss += part.detach().to(loss.device)
         world.add_up([*self.masters.take_gradients(), loss])

@@ -1,41 +1,53 @@
 """The passport of a trained adapter."""
 
+import hashlib
+from collections.abc import Sequence
 from importlib.metadata import version
 
-from anyrefill.backbone.adapters.lora import resolve_targets
 from anyrefill.backbone.adapters.passport import Passport
 from anyrefill.backbone.fill import FluxFill
 from anyrefill.tasks import Task
 from anyrefill.train.config import TrainConfig
 from anyrefill.train.data import Cache
+from anyrefill.train.trained import Trained
 
 __all__ = ["passport_of"]
 
 
-def passport_of(config: TrainConfig, task: Task, backbone: FluxFill, cache: Cache) -> Passport:
-    """Write down what the adapter is and how it came about."""
+def passport_of(
+    config: TrainConfig, task: Task, backbone: FluxFill, trained: Trained, caches: Sequence[Cache], steps: int
+) -> Passport:
+    """Write down what the adapter is and how it came about; of several canvas sizes, the one with the most pairs."""
     return Passport(
         task=task.name,
         base=config.backbone,
         fingerprint=backbone.fingerprint(),
-        rank=config.rank,
-        alpha=config.rank if config.alpha is None else config.alpha,
-        targets=resolve_targets(config.targets),
+        rank=trained.rank,
+        alpha=trained.alpha,
+        targets=trained.targets,
+        kind=trained.kind,
         guidance_train=config.guidance,
         guidance_paint=backbone.settings.guidance,
-        height=cache.height,
-        width=cache.width,
+        height=caches[0].height,
+        width=caches[0].width,
         mask_rule=backbone.mask_rule,
         attention=config.attention,
         density=_density(config),
         prompt=task.prompt,
         max_sequence_length=backbone.settings.max_sequence_length,
-        steps=config.steps,
-        pairs=len(cache),
-        manifest=cache.manifest,
+        steps=steps,
+        pairs=sum(map(len, caches)),
+        manifest=_manifest(caches),
         seed=config.seed,
         versions=tuple(f"{name} {version(name)}" for name in ("anyrefill", "torch", "diffusers", "peft")),
     )
+
+
+def _manifest(caches: Sequence[Cache]) -> str:
+    """Return the sha256 of all pairs; of several canvas sizes, that of each size's."""
+    if len(caches) == 1:
+        return caches[0].manifest
+    return hashlib.sha256(" ".join(cache.manifest for cache in caches).encode()).hexdigest()
 
 
 def _density(config: TrainConfig) -> str:

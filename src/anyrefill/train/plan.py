@@ -17,14 +17,17 @@ import torch
 from diffusers import AutoencoderKL
 from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
+from anyrefill import tasks
+from anyrefill.backbone.adapters.prompt import TOKENS
 from anyrefill.backbone.embedded import find_base
 from anyrefill.backbone.flux import FLUX, FLUX_TRANSFORMER
 from anyrefill.backbone.folder import Folder, Settings
+from anyrefill.backbone.quantized import BYTES
 from anyrefill.errors import UserError
 from anyrefill.pairs import PairFolder
 from anyrefill.train.config import TrainConfig
 from anyrefill.train.count import Counted, count, parameters_of
-from anyrefill.train.data import steps_of
+from anyrefill.train.data import default_steps, steps_of
 
 __all__ = ["Plan", "plan"]
 
@@ -36,6 +39,21 @@ RATE = 100e12
 
 
 @dataclass(frozen=True, kw_only=True)
+class Encoders:
+    """Parameters of the parts of a base that encode.
+
+    Attributes:
+        vae: the autoencoder.
+        clip: the first text encoder.
+        t5: the second.
+    """
+
+    vae: int
+    clip: int
+    t5: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What a run would take.
 
@@ -44,7 +62,7 @@ class Plan:
         counted: one sample, with attention as on a GPU.
         here: one sample on this machine.
         steps: of the run.
-        encoders: parameters of autoencoder and text encoders, which are in memory until all pairs are encoded.
+        encoders: parameters of the parts that encode; each is in memory without the transformer.
         speed: operations a second of this machine's matrix products, measured.
         memory: bytes that this machine has.
     """
@@ -53,7 +71,7 @@ class Plan:
     counted: Counted
     here: Counted
     steps: int
-    encoders: int
+    encoders: "Encoders"
     speed: float
     memory: int
 
@@ -65,11 +83,12 @@ class Plan:
     @property
     def weights(self) -> int:
         """Bytes of the base."""
-        return self.itemsize * self.counted.base
+        how = self.config.quantize
+        return int(self.counted.base * (self.itemsize if how is None else BYTES[how]))
 
     @property
     def adapter(self) -> int:
-        """Bytes of the LoRA: as it computes and its gradient, masters and theirs, moments, average."""
+        """Bytes of what is trained: as it computes and its gradient, masters and theirs, moments, average."""
         moments = 8 if self.config.optimizer == "adamw" else 2
         return self.counted.trained * (2 * self.itemsize + 8 + moments + (4 if self.config.ema else 0))
 
@@ -87,17 +106,18 @@ class Plan:
     def lines(self) -> Iterator[str]:
         """Yield the plan as Markdown."""
         config, counted = self.config, self.counted
-        yield f"{config.task} on {config.backbone}: {self.steps} steps of {config.batch} samples, rank {config.rank}"
+        what = f"rank {config.rank}" if config.kind == "lora" else "prompt tokens"
+        yield f"{config.task} on {config.backbone}: {self.steps} steps of {config.batch} samples, {what}"
         yield ""
         yield "| memory | counted from | GB |"
         yield "|---|---|---:|"
-        yield f"| frozen transformer, {config.dtype} | {counted.base:,} parameters | {_gb(self.weights)} |"
-        yield f"| LoRA, masters, gradients, moments | {counted.trained:,} parameters | {_gb(self.adapter)} |"
+        type_ = config.quantize or config.dtype
+        yield f"| frozen transformer, {type_} | {counted.base:,} parameters | {_gb(self.weights)} |"
+        yield f"| what is trained, masters, gradients, moments | {counted.trained:,} parameters | {_gb(self.adapter)} |"
         for name, sample in (("on a GPU", counted), ("here", self.here)):
             yield f"| activations of one sample, {name} | kept for the way back | {_gb(sample.kept)} |"
             yield f"| the same with --checkpointing | inputs of blocks, one block | {_gb(sample.kept_checkpointed)} |"
-        encoding = self.itemsize * (counted.base + self.encoders)
-        yield f"| before the first step, while encoding | and {self.encoders:,} of encoders | {_gb(encoding)} |"
+        yield from self._stages()
         yield ""
         yield f"A step is {self.operations / 1e12:,.3f} TFLOP in matrix products, the run {self._total():,.3f} PFLOP."
         if config.attention != "full":
@@ -113,6 +133,17 @@ class Plan:
             )
         yield ""
         yield "Norms, softmax, reading of weights and the optimizer come on top of the products; nothing here was run."
+
+    def _stages(self) -> Iterator[str]:
+        """Yield what is in memory without the transformer, before the first step, and what stays beside it."""
+        vae, clip, t5 = self.encoders.vae, self.encoders.clip, self.encoders.t5
+        both = f"{clip + t5:,} parameters | {_gb(self.itemsize * (clip + t5))}"
+        yield f"| before: CLIP and T5, while prompts are read | {both} |"
+        yield f"| then: autoencoder, while pictures are encoded | {vae:,} parameters | {_gb(self.itemsize * vae)} |"
+        if self.config.kind == "prompt":
+            yield f"| CLIP, which stays | {clip:,} parameters | {_gb(self.itemsize * clip)} |"
+        if self.config.validate is not None and self.config.samples > 0:
+            yield f"| autoencoder, which stays for samples | {vae:,} parameters | {_gb(self.itemsize * vae)} |"
 
     def _total(self) -> float:
         """Return the operations of the run, in 10^15."""
@@ -145,29 +176,30 @@ def plan(config: TrainConfig) -> Plan:
         panel=settings.panel,
         text=settings.max_sequence_length,
         dtype=dtype,
+        tokens=(config.tokens or TOKENS) if config.kind == "prompt" else 0,
     )
     counted = sample(fused=True)
     return Plan(
         config=config,
         counted=counted,
         here=sample(fused=False) if config.device == "cpu" else counted,
-        steps=steps_of(config, len(PairFolder(config.pairs))),
+        steps=steps_of(config, [len(PairFolder(config.pairs))], default_steps(tasks.get(config.task), transformer)),
         encoders=encoders,
         speed=_speed(config.device, dtype),
         memory=_memory(config.device),
     )
 
 
-def _base(name: str) -> tuple[Settings, dict[str, Any], int]:
-    """Return a base's settings, its transformer's configuration, and the size of its encoders."""
+def _base(name: str) -> tuple[Settings, dict[str, Any], Encoders]:
+    """Return a base's settings, its transformer's configuration, and the sizes of its encoders."""
     if name == FLUX and not Path(name).is_dir():
         return Settings(), FLUX_TRANSFORMER, _flux_encoders()
     folder = Folder.find(find_base(name))
-    parts = ("vae", "text_encoder", "text_encoder_2")
-    return folder.settings, folder.config("transformer"), sum(_stored(folder.path / part) for part in parts)
+    vae, clip, t5 = (_stored(folder.path / part) for part in ("vae", "text_encoder", "text_encoder_2"))
+    return folder.settings, folder.config("transformer"), Encoders(vae=vae, clip=clip, t5=t5)
 
 
-def _flux_encoders() -> int:
+def _flux_encoders() -> Encoders:
     """Count FLUX's autoencoder, CLIP-L and T5-XXL."""
     clip = CLIPTextConfig(
         vocab_size=49408, hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12
@@ -181,8 +213,11 @@ def _flux_encoders() -> int:
             down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
             use_quant_conv=False, use_post_quant_conv=False,
         )  # fmt: skip
-    autoencoder = sum(weight.numel() for weight in vae.parameters())
-    return autoencoder + parameters_of(CLIPTextModel, clip) + parameters_of(T5EncoderModel, t5)
+    return Encoders(
+        vae=sum(weight.numel() for weight in vae.parameters()),
+        clip=parameters_of(CLIPTextModel, clip),
+        t5=parameters_of(T5EncoderModel, t5),
+    )
 
 
 def _stored(part: Path) -> int:

@@ -1,66 +1,34 @@
 """A training run from its first step, or the one it was stopped at, to its adapter."""
 
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
 import torch
 
-from anyrefill import tasks
-from anyrefill.backbone.adapters.files import save_adapter
-from anyrefill.backbone.adapters.lora import add_lora
+from anyrefill import images, tasks
 from anyrefill.backbone.embedded import find_base
 from anyrefill.backbone.fill import FluxFill
 from anyrefill.errors import UserError
-from anyrefill.pairs import PairFolder
 from anyrefill.tasks import Task
+from anyrefill.train.buckets import Bucket
 from anyrefill.train.checkpoint import Checkpoint
 from anyrefill.train.config import TrainConfig
-from anyrefill.train.data import Batch, Cache, draw, split, steps_of
+from anyrefill.train.data import Batch, Cache, default_steps, draw, split, steps_of
 from anyrefill.train.encode import Cached, Encoder, encode
 from anyrefill.train.learner import Learned, Learner, rate
 from anyrefill.train.log import Entry, Log, write_report
-from anyrefill.train.loss import Predictor
+from anyrefill.train.loss import Predictor, channel_weights
 from anyrefill.train.masters import Masters
 from anyrefill.train.parallel import World, join
 from anyrefill.train.passport import passport_of
+from anyrefill.train.records import Note, Step
 from anyrefill.train.store import Store
-from anyrefill.train.validate import paint_sheet, validation_loss
+from anyrefill.train.trained import Trained, begin
+from anyrefill.train.validate import sample_sheet, validation_loss
 
-__all__ = ["Note", "Step", "training"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Note:
-    """Something to tell the user once.
-
-    Attributes:
-        text: one sentence.
-    """
-
-    text: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """Where a training run stands.
-
-    Attributes:
-        step: optimizer steps done, all sessions together.
-        steps: of the whole run.
-        loss: of this step's batch.
-        seconds: that this step took.
-        adapter: the finished file, at the last step.
-        validation: loss on the held-out pairs, where they were looked at after this step.
-    """
-
-    step: int
-    steps: int
-    loss: float
-    seconds: float
-    adapter: Path | None = None
-    validation: float | None = None
+__all__ = ["training"]
 
 
 def training(config: TrainConfig) -> Generator[Cached | Note | Step, None, None]:
@@ -95,8 +63,11 @@ class _Run:
         config: what was asked for.
         task: what is learnt.
         backbone: the base with its adapter.
-        cache: the pairs to train on.
-        held_out: the pairs to look at, and their cache.
+        trained: the adapter.
+        beginning: a sentence about what it begins with, or nothing.
+        caches: the pairs to train on, one for each canvas size.
+        held_out: the pairs to look at.
+        looks: their caches.
         learner: the weights.
         checkpoint: where they are saved.
         world: the processes that train together.
@@ -107,8 +78,11 @@ class _Run:
     config: TrainConfig
     task: Task
     backbone: FluxFill
-    cache: Cache
-    held_out: tuple[PairFolder, Cache] | None
+    trained: Trained
+    beginning: str
+    caches: Sequence[Cache]
+    held_out: Sequence[Bucket]
+    looks: Sequence[Cache]
     learner: Learner
     checkpoint: Checkpoint
     world: World
@@ -129,6 +103,8 @@ class _Run:
         """Take up the newest checkpoint, if there is one, and say what is to be said about it."""
         state, notes = self.checkpoint.load()
         yield from (Note(text=note) for note in notes)
+        if state is None and self.beginning:
+            yield Note(text=self.beginning)
         if state is not None:
             self.learner.restore(state)
             if state.processes != self.world.size:
@@ -142,7 +118,7 @@ class _Run:
     def take_step(self) -> Step:
         """Take one step and do all that is due after it."""
         began, config, learner = perf_counter(), self.config, self.learner
-        batch = draw(self.cache, config, learner.step)
+        batch = draw(self.caches, config, learner.step)
         learned = learner.gradients(batch)
         if not learned.is_finite:
             self._stop(batch, learned)
@@ -171,16 +147,18 @@ class _Run:
 
     def _validate(self) -> float | None:
         """Look at the held-out pairs; the best adapter so far is kept."""
-        if self.held_out is None or not self.is_first:
+        if not self.held_out or not (self.is_first or self.world.sharded):
             return None
-        pairs, cache = self.held_out
         learner, config = self.learner, self.config
         with learner.masters.shown():
-            loss = validation_loss(cache, config, learner.predict)
+            loss = validation_loss(self.looks, config, learner.predict, learner.channels)
             if config.samples > 0:
                 path = config.out / "samples" / f"{learner.step:07}.png"
-                paint_sheet(path, pairs, cache, self.task, self.backbone, config, learner.predict)
-        if loss < learner.best:
+                pairs = self.held_out[0].pairs
+                sheet = sample_sheet(pairs, self.looks[0], self.task, self.backbone, config, learner.predict)
+                if self.is_first:
+                    images.save(sheet, path)
+        if loss < learner.best and self.is_first:
             learner.best = loss
             self._save_adapter(config.out / "best.safetensors")
         return loss
@@ -204,9 +182,9 @@ class _Run:
 
     def _save_adapter(self, path: Path) -> None:
         """Write the adapter as it is now."""
-        done = replace(self.config, steps=self.learner.step)
+        step = self.learner.step
         with self.learner.masters.shown(whole=True):
-            save_adapter(path, self.backbone, passport_of(done, self.task, self.backbone, self.cache))
+            self.trained.save(path, passport_of(self.config, self.task, self.backbone, self.trained, self.caches, step))
 
     def _stop(self, batch: Batch, learned: Learned) -> None:
         """Stop before a damaged step reaches the weights, and write down what it was made of.
@@ -216,8 +194,7 @@ class _Run:
         """
         step, masters = self.learner.step + 1, self.learner.masters
         report = self.config.out / "not-finite.json"
-        names = [name for name, weight in self.backbone.transformer.named_parameters() if weight.requires_grad]
-        tensors = {name: value for name, value in zip(names, masters.values, strict=True)}
+        tensors = dict(zip(self.trained.tensors, masters.values, strict=True))
         gradients = {f"{name} gradient": value.grad for name, value in tensors.items() if value.grad is not None}
         if self.is_first:
             write_report(report, step, self.config.seed, batch, learned.loss, [*tensors.items(), *gradients.items()])
@@ -231,28 +208,44 @@ class _Run:
 def _prepare(config: TrainConfig) -> Generator[Cached, None, _Run]:
     """Load, encode, and put everything in its place."""
     task, world = tasks.get(config.task), join(config.device, config.batch // config.draws)
-    backbone = FluxFill.load(find_base(config.backbone), device=world.device, dtype=getattr(torch, config.dtype))
-    pairs, held_out = split(config, backbone.settings.panel)
-    folders = [pairs] if held_out is None else [pairs, held_out]
-    caches = yield from encode(folders, Encoder(task, backbone), Store(config.cache), world)
-    backbone.free("text_encoder")
-    if held_out is None or config.samples == 0:
+    dtype: torch.dtype = getattr(torch, config.dtype)
+    base = find_base(config.backbone)
+    backbone = FluxFill.load(base, device=world.device, dtype=dtype, parts=(), quantize=config.quantize)
+    _check_sharded(config, world)
+    buckets, held_out = split(config, backbone.settings.panel)
+    caches = yield from encode([*buckets, *held_out], Encoder(task, backbone), Store(config.cache), world)
+    samples = len(held_out) > 0 and config.samples > 0
+    backbone.bring("transformer")
+    if samples or config.weighing == "reach":
+        backbone.bring("vae")
+    trained, beginning = begin(config, task, backbone)
+    world.shard(backbone.transformer)
+    few = torch.stack([caches[0].store[key]["clean"] for key in caches[0].pictures[:4]])
+    channels = channel_weights(config.weighing, backbone, few, caches[0].height, caches[0].width)
+    if not samples:
         backbone.free("vae")
-    parameters = add_lora(
-        backbone, rank=config.rank, alpha=config.alpha, targets=config.targets, seed=config.seed, name="default"
-    )
-    predict = Predictor(backbone, caches[0].img_ids, config)
-    steps = steps_of(config, len(pairs))
-    masters = Masters(parameters, backbone.dtype, config.ema)
+    predict = Predictor(backbone, config, trained)
+    default = default_steps(task, backbone.transformer.config)
+    steps = steps_of(config, [len(bucket.pairs) for bucket in buckets], default)
+    masters = Masters(list(trained.tensors.values()), trained.dtype, config.ema)
     return _Run(
         config=config,
         task=task,
         backbone=backbone,
-        cache=caches[0],
-        held_out=None if held_out is None else (held_out, caches[1]),
-        learner=Learner(config, masters, predict, world, steps),
+        trained=trained,
+        beginning=beginning,
+        caches=caches[: len(buckets)],
+        held_out=held_out,
+        looks=caches[len(buckets) :],
+        learner=Learner(config, masters, predict, world, steps, channels),
         checkpoint=Checkpoint(config, " ".join(cache.manifest for cache in caches)),
         world=world,
         steps=steps,
         log=Log(config.out, tensorboard=config.tensorboard) if world.rank == 0 else None,
     )
+
+
+def _check_sharded(config: TrainConfig, world: World) -> None:
+    """Refuse what does not go together with a base that is split over the processes."""
+    if world.sharded and (config.attention != "full" or config.quantize is not None or config.compile):
+        raise UserError("A base split over processes (FSDP) needs --attention full, no --quantize and no --compile.")

@@ -1,8 +1,11 @@
 """A look at held-out pairs while training: a loss that can be compared between steps, and painted pictures."""
 
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import product
 
 import torch
+from PIL.Image import Image
 from torch import Generator, Tensor
 
 from anyrefill import flow, images
@@ -16,7 +19,7 @@ from anyrefill.train.data import Batch, Cache
 from anyrefill.train.loss import Predictor, flow_loss, weight_of
 from anyrefill.types import Panel, Tokens
 
-__all__ = ["LEVELS", "paint_sheet", "sigma_at", "validation_loss"]
+__all__ = ["LEVELS", "sample_sheet", "sigma_at", "validation_loss"]
 
 LEVELS = (0.125, 0.375, 0.625, 0.875)
 """Quantiles of the training density: the noise levels that held-out pairs are looked at."""
@@ -26,14 +29,16 @@ STEPS = 20
 
 
 @torch.no_grad()
-def validation_loss(cache: Cache, config: TrainConfig, predict: Predictor, at_once: int = 8) -> float:
+def validation_loss(
+    caches: Sequence[Cache], config: TrainConfig, predict: Predictor, channels: Tensor, at_once: int = 8
+) -> float:
     """Return the mean loss of held-out pairs, each at every level, always under the same noise."""
     total = weight = 0.0
-    for level in LEVELS:
+    for cache, level in product(caches, LEVELS):
         for start in range(0, len(cache), at_once):
             batch = _fixed(cache, config, range(start, min(start + at_once, len(cache))), level)
             weighs = weight_of(batch, config.region)
-            total += float(flow_loss(predict, batch, config.region, weighs)) * float(weighs)
+            total += float(flow_loss(predict, batch, config.region, weighs, channels)) * float(weighs)
             weight += float(weighs)
     return total / weight
 
@@ -49,10 +54,10 @@ def sigma_at(share: float, config: TrainConfig, tokens: int) -> float:
 
 
 @torch.no_grad()
-def paint_sheet(
-    path: Path, pairs: PairFolder, cache: Cache, task: Task, backbone: FluxFill, config: TrainConfig, predict: Predictor
-) -> None:
-    """Paint the first held-out pairs, always from the same noise, and save a contact sheet."""
+def sample_sheet(
+    pairs: PairFolder, cache: Cache, task: Task, backbone: FluxFill, config: TrainConfig, predict: Predictor
+) -> Image:
+    """Paint the first held-out pairs, always from the same noise, and return a contact sheet."""
     rows = list[list[Panel]]()
     for index in range(min(config.samples, len(pairs))):
         pair = pairs[index]
@@ -61,7 +66,7 @@ def paint_sheet(
         latents = _painted(batch, predict)
         sheet = backbone.decode(unpack(latents, canvas.height, canvas.width)).to("cpu", torch.float32)[0]
         rows.append([pair.reference, canvas.paste(sheet), pair.target])
-    images.save(images.contact_sheet(rows, ("reference", "painted", "target")), path)
+    return images.contact_sheet(rows, ("reference", "painted", "target"))
 
 
 def _painted(batch: Batch, predict: Predictor) -> Tokens:
@@ -79,7 +84,7 @@ def _fixed(cache: Cache, config: TrainConfig, rows: range, level: float) -> Batc
     sigma = torch.full((len(rows),), sigma_at(level, config, cache.tokens))
     batch = cache.batch(rows, [False] * len(rows), sigma, Generator())
     noise = torch.stack([_noise(cache, row, level) for row in rows])
-    return Batch(rows=batch.rows, clean=batch.clean, noise=noise, sigma=sigma, fill=batch.fill, text=batch.text)
+    return replace(batch, noise=noise)
 
 
 def _noise(cache: Cache, row: int, level: float) -> Tensor:

@@ -182,6 +182,24 @@ class Merged:
                 layer.get_base_layer().weight.copy_(self.pristine[name])
                 layer.enable_adapters(True)
 
+    @contextmanager
+    def undone(self) -> Generator[None, None, None]:
+        """Let the base be without its adapters for a while, bit for bit; afterwards they are merged as before."""
+        weights = {name: layer.get_base_layer().weight for name, layer in _lora_layers(self.transformer)}
+        kept = {name: weight.detach().to("cpu", copy=True) for name, weight in weights.items()}
+        _write(weights, self.pristine)
+        try:
+            yield
+        finally:
+            _write(weights, kept)
+
+
+@torch.no_grad()
+def _write(weights: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
+    """Give weights other values, in place."""
+    for name, weight in weights.items():
+        weight.copy_(values[name])
+
 
 @torch.no_grad()
 def merge(backbone: FluxFill) -> Merged:

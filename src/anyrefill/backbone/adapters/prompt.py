@@ -23,11 +23,16 @@ from anyrefill.backbone.reader import Reader
 from anyrefill.errors import UserError
 from anyrefill.types import Pooled
 
-__all__ = ["PromptTokens", "inject_prompt", "load_prompt", "save_prompt"]
+__all__ = ["TENSOR", "TOKENS", "PromptTokens", "inject_prompt", "load_prompt", "room_for", "save_prompt"]
 
 log = logging.getLogger(__name__)
 
 TENSOR = "clip.prompt_tokens"
+"""The one tensor of a prompt's file."""
+
+TOKENS, LENGTH = 50, 77
+"""LeftRefill's trained tokens, and the places of the CLIP that it puts them into."""
+
 CLIP_KEY = "clip"
 
 
@@ -121,7 +126,12 @@ class PromptTokens:
         self.backbone.clip = self._plain
 
 
-def inject_prompt(backbone: FluxFill, sentence: str, *, tokens: int = 50) -> PromptTokens:
+def room_for(backbone: FluxFill) -> int:
+    """Return how many tokens to train by default: LeftRefill's 50 of 77 places, in proportion where CLIP has fewer."""
+    return min(TOKENS, TOKENS * _plain_clip(backbone).length // LENGTH)
+
+
+def inject_prompt(backbone: FluxFill, sentence: str, *, tokens: int = TOKENS) -> PromptTokens:
     """Add untrained tokens to a backbone, every one the mean embedding of a sentence that describes the task.
 
     They are float32 over a CLIP of any type, and all that is left trainable.
@@ -129,7 +139,7 @@ def inject_prompt(backbone: FluxFill, sentence: str, *, tokens: int = 50) -> Pro
     Args:
         backbone: changed in place.
         sentence: what the task is about, in words.
-        tokens: how many; LeftRefill's 50 leave 25 of CLIP's 77 places to the words.
+        tokens: how many; LeftRefill's 50 leave 25 of CLIP's 77 places to the words. See ``room_for``.
 
     Raises:
         UserError: the sentence is empty, or CLIP has no room for so many.

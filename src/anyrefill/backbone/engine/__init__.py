@@ -5,7 +5,7 @@ canvas passes once. Works for any configuration, trained or not, in float32 and 
 """
 
 from anyrefill.backbone.engine.forward import field, masked_forward
-from anyrefill.backbone.engine.layers import Layers, by_modules, fused, unmerged
+from anyrefill.backbone.engine.layers import Layers, by_modules, fusable, fused, unmerged
 from anyrefill.backbone.engine.layout import Layout
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Layout",
     "by_modules",
     "field",
+    "fusable",
     "fused",
     "masked_forward",
     "unmerged",

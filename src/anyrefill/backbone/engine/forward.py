@@ -10,7 +10,7 @@ from diffusers import FluxTransformer2DModel
 from torch import Tensor, nn
 
 from anyrefill.backbone import Attention, Condition, Field, Text
-from anyrefill.backbone.engine.layers import Layers, by_modules
+from anyrefill.backbone.engine.layers import Layers, by_modules, packed, readable
 from anyrefill.backbone.engine.layout import Layout, gather, scatter
 from anyrefill.backbone.engine.modulation import Modulation, modulate, tabulate
 from anyrefill.backbone.engine.passes import Prefix, Rotary, passed, prefilled, rotary
@@ -64,7 +64,7 @@ def field(
         sigmas: at which the field will be asked for.
         attention: who attends to whom.
     """
-    way = _prepare(layers, condition, guidance, attention).with_room()
+    way = _prepare(layers, condition, guidance, attention).for_a_run()
     table = tabulate(layers.model, [sigma for sigma in sigmas if sigma > 0], guidance, way.condition.text.pooled)
 
     @torch.no_grad()
@@ -110,12 +110,13 @@ class _Way:
         here = self.layout.noisy_here[..., None].to(latents.device)
         return torch.where(here, scatter(out, self.layout.noisy.to(out.device), latents.shape[1]), still)
 
-    def with_room(self) -> "_Way":
-        """Return the same with room behind the prefix; for passes without gradients."""
-        if self.prefix is None or self.layout is None:
-            return self
-        tokens = self.layout.noisy.shape[1] + (0 if self.text is None else self.text.shape[1])
-        return replace(self, prefix=self.prefix.with_room(tokens))
+    def for_a_run(self) -> "_Way":
+        """Return the same with weights packed and room behind the prefix; for passes without gradients."""
+        rows, tokens = self.condition.fill.shape[:2]
+        tokens = tokens if self.layout is None else self.layout.noisy.shape[1]
+        words = 0 if self.text is None else self.text.shape[1]
+        prefix = None if self.prefix is None else self.prefix.with_room(tokens + words)
+        return replace(self, layers=packed(self.layers, rows * tokens, rows * words), prefix=prefix)
 
 
 def _prepare(layers: Layers, condition: Condition, guidance: float, attention: Attention, draws: int = 1) -> _Way:
@@ -179,7 +180,7 @@ def _repeated(condition: Condition, draws: int) -> Condition:
 def _embedder(layers: Layers, fill: Fill) -> Callable[[Tensor], Tensor]:
     """Return the map from latents to embedded tokens; the product with the condition, 5/6 of the work, is made once."""
     embed = cast(nn.Module, layers.model.x_embedder)
-    if not isinstance(embed, nn.Linear):  # an adapter sits on it
+    if not isinstance(embed, nn.Linear) or not readable(embed):  # an adapter sits on it, or its weights are elsewhere
         return lambda latents: embed(torch.cat([latents, fill], -1))
     own = embed.weight.shape[1] - fill.shape[-1]
     weight, constant = embed.weight[:, :own], F.linear(fill, embed.weight[:, own:], embed.bias)

@@ -1,8 +1,9 @@
 """The layers of a FluxTransformer2DModel as the engine walks through them: by its modules, or by fused matrices.
 
-By modules, adapters act and gradients flow. Fused, the projections that read the same input are one matrix product,
-and the module's own weights become views of the fused ones: nothing is held twice, a state dict does not change, and
-what is written into a weight later (an adapter merged or taken out) is in the fused matrix too.
+By modules, adapters act and gradients flow. Fused, query, key and value are one matrix product and are normed and
+turned as one, and the module's own weights become views of the fused ones: nothing is held twice, a state dict does
+not change, and what is written into a weight later (an adapter merged or taken out) is in the fused matrix too.
+Packed are copies of fused layers for one run on a CPU, in the order its libraries read them.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,17 +11,29 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from diffusers import FluxTransformer2DModel
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
+from anyrefill.backbone.engine.parts import Parts, base_layer, double_parts, single_parts
+from anyrefill.backbone.engine.products import (
+    Map,
+    PackedProducts,
+    PairMap,
+    PlainProducts,
+    Products,
+    activated,
+    packs,
+)
 from anyrefill.errors import UserError
 
-__all__ = ["Double", "Layers", "Single", "Stream", "by_modules", "fused", "unmerged"]
+__all__ = ["Double", "Layers", "Single", "Stream", "by_modules", "fusable", "fused", "packed", "readable", "unmerged"]
 
-Map = Callable[[Tensor], Tensor]
-Split = Callable[[Tensor], Sequence[Tensor]]
+Look = Callable[[Tensor], Sequence[Tensor]]
+"""To queries and keys, normed, two tensors or one in float32 of twice the heads, then values: (B, N, h, D) each."""
+
+LARGEST = 2**30
+"""Bytes of weights that are packed, which holds them twice while a picture is painted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,17 +41,13 @@ class Stream:
     """What one kind of token, picture or text, passes in a double block.
 
     Attributes:
-        project: to query, key and value (B, N, d) each.
-        norm_query: of each head's queries.
-        norm_key: of each head's keys.
+        look: to queries, keys and values.
         leave: the projection after attention.
-        up: into the feed-forward layer.
+        up: into the feed-forward layer, GELU and all.
         down: out of it.
     """
 
-    project: Split
-    norm_query: nn.Module
-    norm_key: nn.Module
+    look: Look
     leave: Map
     up: Map
     down: Map
@@ -62,16 +71,14 @@ class Single:
     """A block that treats all tokens alike.
 
     Attributes:
-        project: to query, key, value (B, N, d) and the feed-forward layer's input (B, N, 4d).
-        norm_query: of each head's queries.
-        norm_key: of each head's keys.
+        look: to queries, keys and values.
+        up: into the feed-forward layer, GELU and all.
         leave: from attention beside the feed-forward layer's output.
     """
 
-    project: Split
-    norm_query: nn.Module
-    norm_key: nn.Module
-    leave: Map
+    look: Look
+    up: Map
+    leave: PairMap
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,13 +89,13 @@ class Layers:
         model: whose layers they are.
         doubles: the double blocks.
         singles: the single blocks.
-        heads: of every attention.
+        fused: whether they read the weights past the model's modules.
     """
 
     model: FluxTransformer2DModel
     doubles: tuple[Double, ...]
     singles: tuple[Single, ...]
-    heads: int
+    fused: bool
 
     @property
     def dtype(self) -> torch.dtype:
@@ -107,80 +114,126 @@ def unmerged(model: FluxTransformer2DModel) -> bool:
     return any(not layer.disable_adapters and layer.active_adapters for layer in lora)
 
 
+def fusable(model: FluxTransformer2DModel) -> bool:
+    """Return whether every weight can be read past the modules, and holds all that acts."""
+    return not unmerged(model) and all(readable(module) for module in model.modules())
+
+
+def readable(module: nn.Module) -> bool:
+    """Return whether a module's own weights can be read past it: unquantised, in their place, and not compiled."""
+    hooked = hasattr(module, "_hf_hook") or hasattr(module, "_diffusers_hook")
+    plain = all(type(weight) is nn.Parameter for weight in module.parameters(recurse=False))
+    return plain and not hooked and getattr(module, "_compiled_call_impl", None) is None
+
+
 def by_modules(model: FluxTransformer2DModel) -> Layers:
     """Return the layers as the model's own modules: adapters act, gradients flow."""
-    return _layers(model, _each)
+    doubles = [Double(image=_stream(image), text=_stream(text)) for image, text in double_parts(model)]
+    singles = [_single(parts) for parts in single_parts(model)]
+    return Layers(model=model, doubles=tuple(doubles), singles=tuple(singles), fused=False)
 
 
 def fused(model: FluxTransformer2DModel) -> Layers:
-    """Return the layers with the projections of one input in one matrix; the model's weights become views of it.
+    """Return the layers with query, key and value in one matrix; the model's weights become views of it.
 
     Raises:
         UserError: an adapter acts beside the weights, which a fused projection would drop without a word.
     """
     if unmerged(model):
         raise UserError("the fast way through the transformer needs the adapter in its weights: merge it first")
-    return _layers(model, _at_once)
+    plain = PlainProducts()
+    return _past_modules(model, plain, plain, plain)
 
 
-def _layers(model: FluxTransformer2DModel, project: Callable[[Sequence[nn.Module]], Split]) -> Layers:
-    """Name the layers of every block."""
-    doubles = [_double(cast(Any, block), project) for block in model.transformer_blocks]
-    singles = [_single(cast(Any, block), project) for block in model.single_transformer_blocks]
-    heads = int(model.config["num_attention_heads"])
-    return Layers(model=model, doubles=tuple(doubles), singles=tuple(singles), heads=heads)
+def packed(layers: Layers, image: int, text: int) -> Layers:
+    """Return fused layers with copies of the weights packed for one run; others, and too large ones, as they are.
+
+    Args:
+        layers: of a model that is not written to while the packed ones are used.
+        image: rows of picture tokens in each pass, all canvases together.
+        text: rows of prompt tokens that pass beside them; 0 if they do not.
+    """
+    size = sum(weight.numel() * weight.element_size() for weight in layers.model.parameters())
+    if not layers.fused or not packs(layers.device, layers.dtype) or size > LARGEST:
+        return layers
+    words = PackedProducts(rows=text) if text else PlainProducts()
+    return _past_modules(layers.model, PackedProducts(rows=image), words, PackedProducts(rows=image + text))
 
 
-def _double(block: Any, project: Callable[[Sequence[nn.Module]], Split]) -> Double:  # noqa: ANN401 - diffusers' block
-    """Name the layers of a double block."""
-    attn = block.attn
-    image = Stream(
-        project=project([attn.to_q, attn.to_k, attn.to_v]),
-        norm_query=attn.norm_q,
-        norm_key=attn.norm_k,
-        leave=attn.to_out[0],
-        up=block.ff.net[0].proj,
-        down=block.ff.net[2],
-    )
-    text = Stream(
-        project=project([attn.add_q_proj, attn.add_k_proj, attn.add_v_proj]),
-        norm_query=attn.norm_added_q,
-        norm_key=attn.norm_added_k,
-        leave=attn.to_add_out,
-        up=block.ff_context.net[0].proj,
-        down=block.ff_context.net[2],
-    )
-    return Double(image=image, text=text)
+def _past_modules(model: FluxTransformer2DModel, image: Products, text: Products, both: Products) -> Layers:
+    """Return layers that read the weights themselves."""
+    doubles = [
+        Double(image=_fused_stream(one, image), text=_fused_stream(two, text)) for one, two in double_parts(model)
+    ]
+    singles = [_fused_single(parts, both) for parts in single_parts(model)]
+    return Layers(model=model, doubles=tuple(doubles), singles=tuple(singles), fused=True)
 
 
-def _single(block: Any, project: Callable[[Sequence[nn.Module]], Split]) -> Single:  # noqa: ANN401 - diffusers' block
-    """Name the layers of a single block."""
-    attn = block.attn
+def _stream(parts: Parts) -> Stream:
+    """Return a stream that calls its modules."""
+    up, down = parts.up, cast(nn.Module, parts.down)
+    return Stream(look=_each(parts), leave=parts.leave, up=lambda x: activated(up(x)), down=down)
+
+
+def _single(parts: Parts) -> Single:
+    """Return a single block that calls its modules."""
+    up, leave = parts.up, parts.leave
     return Single(
-        project=project([attn.to_q, attn.to_k, attn.to_v, block.proj_mlp]),
-        norm_query=attn.norm_q,
-        norm_key=attn.norm_k,
-        leave=block.proj_out,
+        look=_each(parts),
+        up=lambda x: activated(up(x)),
+        leave=lambda attended, mlp: leave(torch.cat([attended, mlp], -1)),
     )
 
 
-def _each(modules: Sequence[nn.Module]) -> Split:
-    """Project with one product for each module."""
-    return lambda x: [module(x) for module in modules]
+def _fused_stream(parts: Parts, products: Products) -> Stream:
+    """Return a stream that reads its weights."""
+    up, down, leave = base_layer(parts.up), base_layer(cast(nn.Module, parts.down)), base_layer(parts.leave)
+    return Stream(
+        look=_at_once(parts, products),
+        leave=products.one(leave.weight, leave.bias),
+        up=products.one(up.weight, up.bias, activate=True),
+        down=products.one(down.weight, down.bias),
+    )
 
 
-def _at_once(modules: Sequence[nn.Module]) -> Split:
-    """Project with one product for all modules."""
-    linear = [_base(module) for module in modules]
-    weight = _joined([layer.weight for layer in linear])
-    bias = _joined([layer.bias for layer in linear])
-    widths = [layer.out_features for layer in linear]
-    return lambda x: F.linear(x, weight, bias).split(widths, dim=-1)
+def _fused_single(parts: Parts, products: Products) -> Single:
+    """Return a single block that reads its weights."""
+    up, leave = base_layer(parts.up), base_layer(parts.leave)
+    return Single(
+        look=_at_once(parts, products),
+        up=products.one(up.weight, up.bias, activate=True),
+        leave=products.two(leave.weight, leave.bias, leave.in_features - up.out_features),
+    )
 
 
-def _base(module: nn.Module) -> nn.Linear:
-    """Return the base's own layer below adapters that rest."""
-    return cast(nn.Linear, module.get_base_layer() if isinstance(module, LoraLayer) else module)
+def _each(parts: Parts) -> Look:
+    """Project and norm with one module after the other."""
+
+    def look(x: Tensor) -> Sequence[Tensor]:
+        query, key, value = (part(x).unflatten(-1, (parts.heads, -1)) for part in (parts.query, parts.key, parts.value))
+        return parts.norms[0](query), parts.norms[1](key), value
+
+    return look
+
+
+def _at_once(parts: Parts, products: Products) -> Look:
+    """Project with one product, and norm queries and keys as one."""
+    linear = [base_layer(module) for module in (parts.query, parts.key, parts.value)]
+    product = products.one(_joined([layer.weight for layer in linear]), _joined([layer.bias for layer in linear]))
+    weight = torch.cat([cast(Tensor, norm.weight).float().expand(parts.heads, -1) for norm in parts.norms])
+    eps, heads = float(cast(Any, parts.norms[0]).eps), parts.heads
+
+    def look(x: Tensor) -> Sequence[Tensor]:
+        both, value = product(x).unflatten(-1, (3 * heads, -1)).split([2 * heads, heads], dim=2)
+        return _normed(both, weight, eps), value
+
+    return look
+
+
+def _normed(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """Return RMSNorm of (B, N, h, D) in float32, a weight for each head."""
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+    return (x.float() * torch.rsqrt(length.square() / x.shape[-1] + eps)).mul_(weight)
 
 
 @torch.no_grad()

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from diffusers import FluxTransformer2DModel
-from torch import Tensor, nn
+from torch import Tensor
 
 from anyrefill.backbone.engine.layers import Double, Layers, Single, Stream
 from anyrefill.backbone.engine.modulation import Modulation
-from anyrefill.backbone.kernels import fast_gelu, pair_rotation
+from anyrefill.backbone.kernels import pair_rotation
 from anyrefill.types import Ids
 
 __all__ = ["Prefix", "Rotary", "attend", "passed", "prefilled", "rotary"]
@@ -30,15 +30,17 @@ class Rotary:
     cos: Tensor
     sin: Tensor
     swap: Tensor
-    turns: Tensor | None
+    turns: Tensor
 
     def turn(self, x: Tensor) -> Tensor:
-        """Turn pairs of dimensions of (B, N, heads, D) by their token's place.
+        """Turn pairs of dimensions of (B, N, heads, D) by their token's place; without gradients maybe in place.
 
         In float32 by products of complex numbers; in bfloat16 a CPU swaps pairs fastest by a matrix product.
         """
-        if self.turns is not None:
-            return torch.view_as_real(torch.view_as_complex(x.unflatten(-1, (-1, 2))) * self.turns).flatten(-2)
+        if x.dtype == torch.float32:
+            pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)))
+            turned = pairs * self.turns if torch.is_grad_enabled() else pairs.mul_(self.turns)
+            return torch.view_as_real(turned).flatten(-2)
         if x.device.type == "cpu":
             return torch.addcmul(x * self.cos, x @ self.swap, self.sin)
         first, second = x.unflatten(-1, (-1, 2)).unbind(-1)
@@ -52,8 +54,7 @@ class Rotary:
             chosen = torch.cat([words, image], 1) if with_text else image
             return chosen if len(places) > 1 else chosen[0]
 
-        turns = None if self.turns is None else part(self.turns)
-        return Rotary(cos=part(self.cos), sin=part(self.sin), swap=self.swap, turns=turns)
+        return Rotary(cos=part(self.cos), sin=part(self.sin), swap=self.swap, turns=part(self.turns))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,9 +104,9 @@ class Prefix:
 def rotary(model: FluxTransformer2DModel, text: int, img_ids: Ids) -> Rotary:
     """Return the rotary tables of `text` prompt tokens followed by the canvas's, in the model's type."""
     cos, sin = model.pos_embed(torch.cat([img_ids.new_zeros(text, 3), img_ids]))
-    cos, sin = cos[:, None].to(model.dtype), sin[:, None].to(model.dtype)
-    turns = torch.complex(cos[..., ::2], sin[..., ::2]) if cos.dtype == torch.float32 else None
-    return Rotary(cos=cos, sin=sin, swap=pair_rotation(cos.shape[-1]).to(cos), turns=turns)
+    cos, sin = cos[:, None].float(), sin[:, None].float()
+    turns, swap = torch.complex(cos[..., ::2], sin[..., ::2]), pair_rotation(cos.shape[-1])
+    return Rotary(cos=cos.to(model.dtype), sin=sin.to(model.dtype), swap=swap.to(cos.device, model.dtype), turns=turns)
 
 
 def passed(
@@ -130,15 +131,14 @@ def passed(
     """
     bias = _bias(prefix, own_bias, (text.shape[1] if text is not None else 0) + image.shape[1])
     for number, block in enumerate(layers.doubles):
-        shape = (layers.heads, number)
-        query, key, value = _double_in(block, image, text, modulation, shape, rope)
+        query, key, value = _double_in(block, image, text, modulation, number, rope)
         if prefix is not None:
             key, value = prefix.joined(number, key, value)
         image, text = _double_out(block, image, text, modulation, number, attend(query, key, value, bias))
     hidden = image if text is None else torch.cat([text, image], 1)
     for number, block in enumerate(layers.singles):
         mod = modulation.single[number]
-        query, key, value, mlp = _single_in(block, hidden, mod, layers.heads, rope)
+        query, key, value, mlp = _single_in(block, hidden, mod, rope)
         if prefix is not None:
             key, value = prefix.joined(len(layers.doubles) + number, key, value)
         hidden = _single_out(block, hidden, mod, attend(query, key, value, bias), mlp)
@@ -152,14 +152,14 @@ def prefilled(
     """Return what clean tokens, alone among themselves, offer to those behind them; arguments as of ``passed``."""
     keys, values = list[Tensor](), list[Tensor]()
     for number, block in enumerate(layers.doubles):
-        query, key, value = _double_in(block, image, text, modulation, (layers.heads, number), rope)
+        query, key, value = _double_in(block, image, text, modulation, number, rope)
         keys.append(key)
         values.append(value)
         image, text = _double_out(block, image, text, modulation, number, attend(query, key, value, bias))
     hidden = image if text is None else torch.cat([text, image], 1)
     for number, block in enumerate(layers.singles):
         mod = modulation.single[number]
-        query, key, value, mlp = _single_in(block, hidden, mod, layers.heads, rope)
+        query, key, value, mlp = _single_in(block, hidden, mod, rope)
         keys.append(key)
         values.append(value)
         if number + 1 < len(layers.singles):  # of the last block nobody needs more
@@ -183,15 +183,13 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None
 
 
 def _double_in(
-    block: Double, image: Tensor, text: Tensor | None, modulation: Modulation, shape: tuple[int, int], rope: Rotary
+    block: Double, image: Tensor, text: Tensor | None, modulation: Modulation, number: int, rope: Rotary
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return query, key and value of a double block, the prompt's first; shape is (heads, number of the block)."""
-    heads, number = shape
-    parts = [_projected(block.image, image, modulation.image[number], heads)]
+    """Return query, key and value of a double block, the prompt's first."""
+    parts = [_looked(block.image, image, modulation.image[number])]
     if text is not None:
-        parts.insert(0, _projected(block.text, text, modulation.text[number], heads))
-    query, key, value = (part[0] if len(part) == 1 else torch.cat(part, 1) for part in zip(*parts, strict=True))
-    return rope.turn(query), rope.turn(key), value
+        parts.insert(0, _looked(block.text, text, modulation.text[number]))
+    return _turned([part[0] if len(part) == 1 else torch.cat(part, 1) for part in zip(*parts, strict=True)], rope)
 
 
 def _double_out(
@@ -207,30 +205,34 @@ def _double_out(
     )
 
 
-def _projected(stream: Stream, x: Tensor, mod: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return query, key and value of one kind of token."""
-    query, key, value = stream.project(_modulated(x, mod[0], mod[1]))
-    return _heads(query, heads, stream.norm_query), _heads(key, heads, stream.norm_key), _heads(value, heads, None)
+def _looked(block: Stream | Single, x: Tensor, mod: Tensor) -> Sequence[Tensor]:
+    """Return queries, keys and values of one kind of token."""
+    return block.look(_modulated(x, mod[0], mod[1]))
+
+
+def _turned(parts: Sequence[Tensor], rope: Rotary) -> tuple[Tensor, Tensor, Tensor]:
+    """Return query and key, turned, and value; queries and keys may come as one."""
+    *looks, value = parts
+    turned = [rope.turn(part).to(value.dtype) for part in looks]
+    query, key = turned if len(turned) == 2 else turned[0].chunk(2, dim=2)
+    return query, key, value
 
 
 def _fed(stream: Stream, x: Tensor, attended: Tensor, mod: Tensor) -> Tensor:
     """Add what attention and the feed-forward layer give."""
     x = torch.addcmul(x, stream.leave(attended), mod[2])
-    return torch.addcmul(x, stream.down(_activated(stream.up(_modulated(x, mod[3], mod[4])))), mod[5])
+    return torch.addcmul(x, stream.down(stream.up(_modulated(x, mod[3], mod[4]))), mod[5])
 
 
-def _single_in(
-    block: Single, x: Tensor, mod: Tensor, heads: int, rope: Rotary
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return query, key, value and the feed-forward layer's input of a single block."""
-    query, key, value, mlp = block.project(_modulated(x, mod[0], mod[1]))
-    query, key = _heads(query, heads, block.norm_query), _heads(key, heads, block.norm_key)
-    return rope.turn(query), rope.turn(key), _heads(value, heads, None), mlp
+def _single_in(block: Single, x: Tensor, mod: Tensor, rope: Rotary) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return query, key, value and the feed-forward layer's values of a single block."""
+    x = _modulated(x, mod[0], mod[1])
+    return *_turned(block.look(x), rope), block.up(x)
 
 
 def _single_out(block: Single, x: Tensor, mod: Tensor, attended: Tensor, mlp: Tensor) -> Tensor:
     """Add what a single block gives."""
-    return torch.addcmul(x, block.leave(torch.cat([attended, _activated(mlp)], -1)), mod[2])
+    return torch.addcmul(x, block.leave(attended, mlp), mod[2])
 
 
 def _modulated(x: Tensor, shift: Tensor, factor: Tensor) -> Tensor:
@@ -238,23 +240,6 @@ def _modulated(x: Tensor, shift: Tensor, factor: Tensor) -> Tensor:
     if len(shift) == 1:
         return F.layer_norm(x, x.shape[-1:], factor.flatten(), shift.flatten(), eps=1e-6)
     return torch.addcmul(shift, F.layer_norm(x, x.shape[-1:], eps=1e-6), factor)
-
-
-def _heads(x: Tensor, count: int, norm: nn.Module | None) -> Tensor:
-    """Return (B, N, heads, D), normed."""
-    x = x.unflatten(-1, (count, -1))
-    return x if norm is None else norm(x)
-
-
-def _activated(x: Tensor) -> Tensor:
-    """Return GELU of x; without gradients in its place, canvas by canvas, so that it stays in the cache."""
-    if torch.is_grad_enabled():
-        return fast_gelu(x)
-    if x.device.type != "cpu":
-        return F.gelu(x, approximate="tanh")
-    for row in x:
-        row.mul_((row * row).mul_(0.0713548163).add_(1.5957691216).mul_(row).sigmoid_())
-    return x
 
 
 def _bias(prefix: Prefix | None, own: Tensor | None, tokens: int) -> Tensor | None:

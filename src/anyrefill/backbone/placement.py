@@ -1,0 +1,158 @@
+"""Where a base runs and in what form its weights lie there: by diffusers', torchao's and torch's own means.
+
+The order matters and is kept: load, add and merge the adapters, make the weights smaller, bring them to the device,
+compile. What is quantised or moved about is walked through by the model's own modules, never by fused weights.
+"""
+
+import re
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any, Literal, cast, get_args
+
+import torch
+from diffusers import FluxTransformer2DModel
+from diffusers.hooks import apply_group_offloading
+from torch import nn
+
+from anyrefill.backbone.engine import unmerged
+from anyrefill.backbone.fill import FluxFill
+from anyrefill.errors import UserError
+
+__all__ = ["Compiled", "Placement", "Weights", "held_bytes", "place"]
+
+Weights = Literal["whole", "int8", "fp8"]
+"""Of the transformer while it paints: in the type that is computed in; in torchao's 8-bit integers, a scale for each
+row; or stored in 8-bit floats and cast for every product (diffusers' layerwise casting)."""
+
+Compiled = Literal["no", "blocks", "graphs"]
+"""Torch's compiler on every block, which are built once and alike; and CUDA graphs of them too."""
+
+UNCAST = re.compile("pos_embed|norm|^proj_out$")
+"""Names of layers that layerwise casting leaves alone on FLUX; the modulation's are among them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """Where and how a base paints.
+
+    Attributes:
+        device: cpu, cuda, cuda:1, mps ...
+        weights: the form of the transformer's.
+        offload: whether all parts wait in main memory and each layer comes to the device when it is its turn.
+        compiled: what torch compiles; the first step then takes minutes, each new size of canvas too.
+    """
+
+    device: str = "cpu"
+    weights: Weights = "whole"
+    offload: bool = False
+    compiled: Compiled = "no"
+
+    @property
+    def loads_on(self) -> torch.device:
+        """Where the weights are to be loaded, and adapters merged: in main memory if they will be smaller later."""
+        return torch.device("cpu" if self.offload or self.weights != "whole" else self.device)
+
+    def check(self) -> None:
+        """Refuse what cannot be here, before anything slow.
+
+        Raises:
+            UserError: no such device or form, a device that is not there, or a package that is not installed.
+        """
+        _check_names(self)
+        kind = _device(self.device).type
+        if self.weights == "int8" and find_spec("torchao") is None:
+            raise UserError("weights in int8 need torchao: pip install torchao, or take fp8")
+        if self.compiled == "graphs" and kind != "cuda":
+            raise UserError(f"CUDA graphs need a CUDA device, not {self.device}")
+        if self.offload and self.compiled != "no":
+            raise UserError("layers that are offloaded cannot be compiled: leave one of the two out")
+
+
+def place(backbone: FluxFill, placement: Placement) -> None:
+    """Bring a loaded base, its adapters merged, to where it paints.
+
+    Args:
+        backbone: changed in place; nothing can be merged or taken out of it afterwards if its weights get smaller.
+        placement: where and how.
+
+    Raises:
+        UserError: as ``Placement.check``, or adapters act beside weights that are to get smaller.
+    """
+    placement.check()
+    transformer, device = backbone.transformer, _device(placement.device)
+    if placement.weights != "whole":
+        if unmerged(transformer):
+            raise UserError(f"weights in {placement.weights} need the adapter in them: merge it first")
+        _shrink(transformer, placement.weights)
+    for part in backbone.loaded():
+        if placement.offload:
+            _offload(part, device)
+        elif placement.loads_on != device:
+            cast(Any, part).to(device)
+    if placement.compiled != "no":
+        mode = "reduce-overhead" if placement.compiled == "graphs" else None
+        transformer.compile_repeated_blocks(fullgraph=True, dynamic=False, mode=mode)
+
+
+def held_bytes(model: nn.Module, placement: Placement) -> int:
+    """Return the bytes of a transformer's weights on the device while it paints; also of one without storage.
+
+    Offloaded, it is the two largest layers: one at work, and the next on its way.
+    """
+    sizes = [_layer_bytes(name, layer, placement.weights) for name, layer in model.named_modules()]
+    return sum(sorted(sizes)[-2:]) if placement.offload else sum(sizes)
+
+
+def _layer_bytes(name: str, layer: nn.Module, weights: Weights) -> int:
+    """Return the bytes of a layer's own weights."""
+    own = list(layer.parameters(recurse=False))
+    if weights == "fp8" and isinstance(layer, nn.Linear) and not UNCAST.search(name):
+        return sum(weight.numel() for weight in own)
+    if weights == "int8" and isinstance(layer, nn.Linear):
+        scales = layer.out_features * layer.weight.element_size()
+        return layer.weight.numel() + scales + sum(weight.numel() * weight.element_size() for weight in own[1:])
+    return sum(weight.numel() * weight.element_size() for weight in own)
+
+
+def _shrink(transformer: FluxTransformer2DModel, weights: Weights) -> None:
+    """Quantise the linear layers, or store them in fewer bits."""
+    if weights == "fp8":
+        transformer.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=transformer.dtype)
+        return
+    from torchao.quantization import (  # pyright: ignore[reportMissingImports]  # optional
+        Int8WeightOnlyConfig,
+        quantize_,
+    )
+
+    quantize_(transformer, Int8WeightOnlyConfig())
+
+
+def _offload(part: nn.Module, device: torch.device) -> None:
+    """Let each layer of a part come to the device when it is its turn; on CUDA the next one is on its way meanwhile."""
+    apply_group_offloading(
+        part, onload_device=device, offload_type="leaf_level", use_stream=device.type == "cuda", low_cpu_mem_usage=True
+    )
+
+
+def _check_names(placement: Placement) -> None:
+    """Refuse unknown forms."""
+    for what, given, known in (
+        ("form of weights", placement.weights, get_args(Weights)),
+        ("way to compile", placement.compiled, get_args(Compiled)),
+    ):
+        if given not in known:
+            raise UserError(f"there is no {what} {given!r}; there are {', '.join(known)}")
+
+
+def _device(name: str) -> torch.device:
+    """Return a device that is there."""
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"there is no device {name!r}; there are cpu, cuda, cuda:1, mps and the like") from error
+    here = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if device.type != "cpu" and (here is None or device.type != here.type):
+        raise UserError(f"this machine has no {device.type} device, or its torch was built without it: take cpu")
+    if device.type != "cpu" and (device.index or 0) >= torch.accelerator.device_count():
+        raise UserError(f"this machine has {torch.accelerator.device_count()} {device.type} devices; {name} is none")
+    return device

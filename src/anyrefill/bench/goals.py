@@ -1,0 +1,116 @@
+"""What the engine set out to reach, and whether the rows of a run do."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from anyrefill.bench.pictures import PICTURE_TABLE, SAME_TABLE
+from anyrefill.bench.rows import Row
+from anyrefill.bench.solvers import SOLVER_TABLE
+from anyrefill.bench.steps import step_table
+
+__all__ = ["COUNT_TABLE", "GOALS_TABLE", "TRAINING_TABLE", "WEIGHT_TABLE", "goals"]
+
+GOALS_TABLE = "goals"
+COUNT_TABLE = "FLUX.1-Fill, a step of painting, counted"
+TRAINING_TABLE = "FLUX.1-Fill, a noisy sample of training, counted"
+WEIGHT_TABLE = "FLUX.1-Fill, weights, counted"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """One goal.
+
+    Attributes:
+        table: where the row stands that tells.
+        row: how the row's name begins.
+        reads: which of the row's numbers.
+        bound: what it is held to.
+        most: whether the bound is the most that may be; otherwise it is the least.
+        over: name of the row whose number it is divided by, if any.
+    """
+
+    table: str
+    row: str
+    reads: Literal["value", "gain", "gain_bf16"]
+    bound: float
+    most: bool = False
+    over: str = ""
+
+    def judged(self, rows: Sequence[Row]) -> Row | None:
+        """Return the line that says whether the goal is met; None if nothing tells."""
+        number, other = self._number(rows, self.row), self._number(rows, self.over) if self.over else 1.0
+        if number is None or other is None:
+            return None
+        value = number / other
+        over = "over plain" if "counted" in self.table else "over plain float32"
+        words = {"value": "", "gain": f", {over}", "gain_bf16": ", over plain bfloat16"}[self.reads]
+        return Row(
+            table=GOALS_TABLE,
+            name=f"{self.table}: {self.row}{' / ' if self.over else ''}{self.over}{words}",
+            value=value,
+            unit="",
+            goal=f"at {'most' if self.most else 'least'} {self.bound:g}",
+            met=value <= self.bound if self.most else value >= self.bound,
+        )
+
+    def _number(self, rows: Sequence[Row], name: str) -> float | None:
+        """Return a row's number."""
+        found = [row for row in rows if row.table == self.table and row.name.startswith(name)]
+        exact = [row for row in found if row.name == name]
+        return getattr((exact or found)[0], self.reads) if found else None
+
+
+def goals(rows: Sequence[Row], batches: Sequence[int]) -> Iterator[Row]:
+    """Yield a line for every goal that the rows tell about."""
+    for goal in (*_same(), *_steps(batches), *_pictures(), *_counted()):
+        judged = goal.judged(rows)
+        if judged is not None:
+            yield judged
+
+
+def _same() -> list[Goal]:
+    """Return the goals of exactness."""
+    return [
+        Goal(table=SAME_TABLE, row="latents, 50 Euler steps", reads="value", bound=1e-4, most=True),
+        Goal(table=SAME_TABLE, row="latents, alone", reads="value", bound=1e-5, most=True),
+    ]
+
+
+def _steps(batches: Sequence[int]) -> list[Goal]:
+    """Return the goals of one step, at every batch."""
+    return [
+        goal
+        for table in map(step_table, dict.fromkeys(batches))
+        for goal in (
+            Goal(table=table, row="full float32", reads="gain", bound=1.4),
+            Goal(table=table, row="full bfloat16", reads="gain", bound=2.2),
+            Goal(table=table, row="clean_ref_text float32", reads="gain", bound=3.5),
+            Goal(table=table, row="clean_ref_text bfloat16", reads="gain", bound=5.5),
+            Goal(table=table, row="clean_ref_text bfloat16", reads="gain_bf16", bound=2.5),
+            Goal(table=table, row="clean_ref_text float32: stitched", reads="value", bound=1.15, most=True),
+            Goal(table=table, row="clean_ref_text float32: nothing / 50% known", reads="value", bound=1.8),
+            Goal(table=table, row="clean_ref_text float32: nothing / 75% known", reads="value", bound=3.0),
+        )
+    ]
+
+
+def _pictures() -> list[Goal]:
+    """Return the goals of the fast picture."""
+    return [
+        Goal(table=PICTURE_TABLE, row="clean_ref_text bfloat16, 20 x ab2", reads="gain", bound=10.0),
+        Goal(
+            table=SOLVER_TABLE, row="ab2, 20 calls", over="euler, 50 calls", reads="value", bound=1.0, most=True
+        ),
+    ]  # fmt: skip
+
+
+def _counted() -> list[Goal]:
+    """Return the goals at full size."""
+    return [
+        Goal(table=COUNT_TABLE, row="clean_ref_text", reads="value", bound=15.1, most=True),
+        Goal(table=COUNT_TABLE, row="clean_ref_text", reads="gain", bound=2.4),
+        Goal(table=COUNT_TABLE, row="clean_ref, 128 prompt tokens", reads="gain", bound=2.2),
+        Goal(table=TRAINING_TABLE, row="clean_ref_text, 4 draws a pair", reads="gain", bound=2.6),
+        Goal(table=WEIGHT_TABLE, row="read by a clean_ref_text step", reads="value", bound=13.1, most=True),
+    ]
