@@ -3,7 +3,7 @@ import torch
 from jaxtyping import TypeCheckError
 
 from anyrefill import Canvas
-from anyrefill.canvas import Side
+from anyrefill.canvas import Side, pasted
 from panels import random_panel
 
 SIDES: tuple[Side, Side] = ("left", "right")
@@ -84,3 +84,25 @@ def test_panels_of_two_sizes_are_refused() -> None:
 def test_sides_that_tokens_do_not_cover_are_refused() -> None:
     with pytest.raises(ValueError, match=r"a multiple of 16; got 32 x 40, 32 x 40, 32 x 40"):
         Canvas.stitch(torch.zeros(3, 32, 40), torch.zeros(3, 32, 40), torch.zeros(1, 32, 40))
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_further_references_stand_beyond_the_first(side: Side) -> None:
+    first, second, target, mask = random_panel(seed=1), random_panel(seed=2), random_panel(seed=3), half_mask()
+    canvas = Canvas.stitch([first, second], target, mask, reference_on=side)
+    parts = canvas.pixels.chunk(3, dim=-1)
+    assert all(map(torch.equal, parts if side == "right" else parts[::-1], (target, first, second)))
+    assert torch.equal(canvas.panel(canvas.pixels), target)
+    assert torch.equal(canvas.panel(canvas.mask), mask)
+    assert torch.equal(canvas.beside(canvas.pixels), torch.cat(parts[1:] if side == "right" else parts[:-1], -1))
+    assert not canvas.beside(canvas.mask).any()
+
+
+def test_a_soft_mask_mixes_and_keeps_what_it_does_not_touch() -> None:
+    target, painted = random_panel(seed=2) * 0.999, random_panel(seed=4)
+    mask = torch.zeros(1, 32, 48)
+    mask[:, :8], mask[:, 8:16] = 1, 0.25
+    pasted_panel = pasted(painted, target, mask)
+    assert torch.equal(pasted_panel[:, 16:], target[:, 16:])
+    assert torch.equal(pasted_panel[:, :8], painted[:, :8])
+    torch.testing.assert_close(pasted_panel[:, 8:16], 0.75 * target[:, 8:16] + 0.25 * painted[:, 8:16])

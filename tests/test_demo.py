@@ -10,29 +10,34 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from anyrefill import Painter, UserError, cli, images, tasks
+from anyrefill import Painter, Pair, UserError, cli, images, tasks, write_pairs
 from anyrefill.backbone import embedded
 from anyrefill.backbone.tiny import TinyFill
-from anyrefill.demo import PHOTOS, Gallery, NamedPhoto, demonstrating, read_photos
+from anyrefill.demo import PHOTOS, Gallery, demonstrating, examples, read_photos
 from anyrefill.demo.page import contact_sheet, html_page, scores
+from panels import random_panel
 
 
 def copying(task: str) -> Painter:
     return Painter(backbone=TinyFill(), task=tasks.get(task), size=(32, 32), steps=2)
 
 
-def gallery(task: str, photos: list[NamedPhoto]) -> Gallery:
-    *_, last = demonstrating(copying(task), photos)
+def gallery(task: str, folder: Path = PHOTOS) -> Gallery:
+    *_, last = demonstrating(copying(task), examples(tasks.get(task), (32, 32), folder))
     assert last.gallery is not None
     return last.gallery
 
 
 @pytest.fixture
-def photos() -> list[NamedPhoto]:
-    return read_photos((32, 32))
+def noise(tmp_path: Path) -> Path:
+    """Return a folder with one photograph whose subject nobody knows."""
+    Image.effect_noise((40, 40), 80).convert("RGB").save(tmp_path / "a.png")
+    (tmp_path / "photos.json").write_text('{"a.png": {"caption": "noise"}}')
+    return tmp_path
 
 
-def test_the_bundled_photographs_say_whose_they_are(photos: list[NamedPhoto]) -> None:
+def test_the_bundled_photographs_say_whose_they_are() -> None:
+    photos = read_photos((32, 32))
     assert len(photos) >= 4
     for named in photos:
         assert named.photo.caption
@@ -46,10 +51,20 @@ def test_the_bundled_photographs_say_whose_they_are(photos: list[NamedPhoto]) ->
             assert min(picture.size) >= 128
 
 
-def test_what_is_given_painted_and_true(photos: list[NamedPhoto]) -> None:
-    found = gallery("colorization", photos)
-    assert [picture.photo for picture in found.pictures] == [named.name for named in photos]
-    for picture, named in zip(found.pictures, photos, strict=True):
+def test_every_task_that_makes_pairs_is_shown_on_photographs() -> None:
+    made = [name for name in tasks.names() if tasks.get(name).make is not None and "depth" not in name]
+    assert len(made) >= 8
+    for name in made:
+        found = examples(tasks.get(name), (64, 64))
+        assert all(example.name in {"astronaut", "chelsea", "coffee", "rocket"} for example in found)
+        assert len(found) == (3 if name == "segment-to-image" else 4), name
+        assert all(example.licence != "unknown" and example.pair.caption for example in found)
+
+
+def test_what_is_given_painted_and_true() -> None:
+    pictures, photos = gallery("colorization").pictures, read_photos((32, 32))
+    assert [picture.example.name for picture in pictures] == [named.name for named in photos]
+    for picture, named in zip(pictures, photos, strict=True):
         assert picture.truth is not None
         assert picture.truth.equal(named.photo.pixels)
         assert (picture.painted - picture.reference).abs().max() < 1e-4
@@ -57,23 +72,36 @@ def test_what_is_given_painted_and_true(photos: list[NamedPhoto]) -> None:
         assert picture.score > 30
 
 
-def test_a_segment_without_a_known_subject_is_only_shown(photos: list[NamedPhoto]) -> None:
-    unknown = [named for named in photos if named.photo.foreground is None]
-    for picture in gallery("image-to-segment", unknown).pictures:
-        assert picture.truth is None
-        assert math.isnan(picture.score)
+def test_a_segment_without_a_known_subject_is_only_shown(noise: Path) -> None:
+    (picture,) = gallery("image-to-segment", noise).pictures
+    assert picture.truth is None
+    assert math.isnan(picture.score)
+    assert scores(gallery("image-to-segment", noise)).endswith("no known truth")
+    assert examples(tasks.get("segment-to-image"), (32, 32), noise) == [], "a photograph is no silhouette"
 
 
-def test_a_known_mask_gives_the_truth(tmp_path: Path) -> None:
-    Image.effect_noise((40, 40), 80).convert("RGB").save(tmp_path / "a.png")
+def test_a_known_mask_gives_the_truth(noise: Path) -> None:
     mask = Image.new("L", (40, 40))
     mask.paste(255, (0, 0, 40, 20))
-    mask.save(tmp_path / "a.mask.png")
-    (tmp_path / "photos.json").write_text('{"a.png": {"caption": "noise"}}')
-    (picture,) = gallery("image-to-segment", read_photos((32, 32), tmp_path)).pictures
+    mask.save(noise / "a.mask.png")
+    (picture,) = gallery("image-to-segment", noise).pictures
     assert picture.truth is not None
     assert picture.truth.mean() == 0
     assert 0 <= picture.score <= 1
+
+
+def test_bundled_pairs_stand_in_for_what_no_photograph_makes(noise: Path) -> None:
+    assert examples(tasks.get("age"), (32, 32), noise) == []
+    old = Pair(
+        reference=random_panel(32, 32, 1), target=random_panel(32, 32, 2), caption="an old man",
+        extra={"source": "us", "licence": "Apache-2.0"},
+    )  # fmt: skip
+    write_pairs([old], noise / "pairs" / "age")
+    (picture,) = gallery("age", noise).pictures
+    assert picture.truth is not None
+    assert picture.truth.equal(old.target)
+    assert (picture.example.licence, picture.example.pair.caption) == ("Apache-2.0", "an old man")
+    assert "rendered pairs: us, Apache-2.0" in html_page([gallery("age", noise)])
 
 
 def test_missing_photographs_are_said(tmp_path: Path) -> None:
@@ -81,32 +109,32 @@ def test_missing_photographs_are_said(tmp_path: Path) -> None:
         read_photos((32, 32), tmp_path)
 
 
-def test_the_sheet_has_a_row_for_each_photograph(photos: list[NamedPhoto]) -> None:
-    sheet = contact_sheet([gallery("colorization", photos), gallery("deblur", photos)], photos)
-    assert sheet.size == (4 + 5 * 36, 24 + 36 * len(photos))
+def test_the_sheet_has_a_line_for_each_task() -> None:
+    found = [gallery("colorization"), gallery("segment-to-image")]
+    sheet = contact_sheet(found)
+    assert sheet.size == (4 + 8 * 36, 2 * (24 + 36))
     first = sheet.crop((4, 24, 36, 56))
-    assert first.tobytes() == images.to_pil(photos[0].photo.pixels).tobytes()
+    assert first.tobytes() == images.to_pil(found[0].pictures[0].reference).tobytes()
+    second = sheet.crop((40, 84, 72, 116))
+    assert second.tobytes() == images.to_pil(found[1].pictures[0].painted).tobytes()
 
 
-def test_the_page_needs_no_other_file(photos: list[NamedPhoto]) -> None:
-    found = gallery("colorization", photos)
-    page = html_page([found], photos)
+def test_the_page_needs_no_other_file() -> None:
+    found = gallery("colorization")
+    page = html_page([found])
     pictures = re.findall(r'src="([^"]*)"', page)
-    assert len(pictures) == 3 * len(photos)
+    assert len(pictures) == 3 * len(found.pictures)
     kind, data = pictures[0].split(",")
     assert kind == "data:image/png;base64"
     pixels = Image.open(io.BytesIO(base64.b64decode(data)))
     assert pixels.tobytes() == images.to_pil(found.pictures[0].reference).tobytes()
     assert "http" not in page
-    assert all(named.licence in page for named in photos)
+    assert all(picture.example.licence in page for picture in found.pictures)
     assert page.count("<img alt=") == len(pictures)
 
 
-def test_times_and_scores_are_one_line(photos: list[NamedPhoto]) -> None:
-    line = scores(gallery("deblur", photos))
-    assert re.match(r"deblur +\d+\.\d\d s a picture, 2 steps +psnr: \w+ \d+\.\d\d", line)
-    unknown = [named for named in photos if named.photo.foreground is None]
-    assert scores(gallery("image-to-segment", unknown)).endswith("no known truth")
+def test_times_and_scores_are_one_line() -> None:
+    assert re.match(r"deblur +\d+\.\d\d s a picture, 2 steps +psnr: \w+ \d+\.\d\d", scores(gallery("deblur")))
 
 
 def test_the_command_paints_every_shipped_task(
@@ -135,7 +163,12 @@ def test_nothing_to_demonstrate_is_said(
 
 
 @pytest.mark.skipif(not embedded.shipped(), reason="assets/micro is not in this checkout yet")
-def test_the_embedded_backbone_brings_its_adapters() -> None:
-    for task in embedded.shipped():
-        assert tasks.get(task).make is not None, "the demo makes references from photographs"
-        assert (embedded.EMBEDDED / "adapters" / f"{task}.safetensors").stat().st_size < 20e6
+def test_every_shipped_task_has_pictures_to_be_shown_on() -> None:
+    for name in embedded.shipped():
+        assert examples(tasks.get(name), (32, 32)), f"{name}: run python -m recipes.demo_pairs"
+        assert (embedded.EMBEDDED / "adapters" / f"{name}.safetensors").stat().st_size < 20e6
+
+
+def test_bundled_pictures_are_small() -> None:
+    sizes = {path.name: path.stat().st_size for path in (PHOTOS / "pairs").rglob("*.*") if path.suffix != ".jsonl"}
+    assert all(size < 15_000 for size in sizes.values()), sizes

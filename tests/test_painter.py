@@ -47,8 +47,10 @@ def test_what_the_mask_keeps_is_the_targets_own() -> None:
 def test_pictures_are_fitted_to_the_panel_and_it_is_said_so() -> None:
     request = copying("ref-inpainting").prepare(a_picture(), a_picture(60, 40), mask=a_hole().resize((60, 40)))
     assert request.pair.target.shape == (3, 32, 32)
-    (note,) = request.notes
-    assert note == "picture was resized from 60 x 40 px to 32 x 32 px to fit the panel; its proportions changed."
+    assert request.notes == (
+        "picture was resized from 60 x 40 px to 32 x 32 px to fit the panel; its proportions changed.",
+        "The painting is resized back to 60 x 40 px; tiles would paint it as large as it is.",
+    )
 
 
 def test_what_was_not_used_is_said() -> None:

@@ -10,8 +10,6 @@ import pytest
 
 from anyrefill import cli
 from anyrefill.backbone.embedded import shipped
-from anyrefill.pairs import Pair, write_pairs
-from panels import random_panel
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -29,23 +27,24 @@ def examples(language: str) -> list[tuple[str, str]]:
     ]
 
 
-def commands() -> list[str]:
-    """Return every `anyrefill ...` line, comments cut off, continued lines joined."""
-    blocks = [text.replace("\\\n", " ") for _, text in examples("sh")]
+def commands(only: str = "") -> list[str]:
+    """Return every `anyrefill ...` line, of one page or all, comments cut off, continued lines joined."""
+    blocks = [text.replace("\\\n", " ") for page, text in examples("sh") if only in ("", page)]
     lines = [line.split(" #")[0].strip() for block in blocks for line in block.splitlines()]
     return [line for line in dict.fromkeys(lines) if line.startswith("anyrefill ")]
 
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the folder that the examples take for granted: photographs, a task file, pairs."""
+    """Return the folder that the examples take for granted: photographs and the guide's task file."""
     for name in ("photo.jpg", "old.jpg"):
         shutil.copy(PHOTO, tmp_path / name)
+    for number, photo in enumerate(sorted(PHOTO.parent.glob("*.jpg"))):
+        folder = tmp_path / ("photos", "other-photos")[number % 2]
+        folder.mkdir(exist_ok=True)
+        shutil.copy(photo, folder)
     guide = next(text for page, text in examples("python") if page == "teach-a-task.md")
-    (tmp_path / "posterize.py").write_text(guide, encoding="utf-8")
     (tmp_path / "my_task.py").write_text(guide, encoding="utf-8")
-    pairs = [Pair(reference=random_panel(128, 128, seed), target=random_panel(128, 128, seed)) for seed in range(2)]
-    write_pairs(pairs, tmp_path / "pairs")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -73,11 +72,19 @@ def test_the_readme_s_python_runs(desk: Path) -> None:
     assert (desk / "sharp.png").stat().st_size > 1000
 
 
+def test_the_guide_s_task_is_the_one_that_its_figures_are_of() -> None:
+    (guide,) = (text for page, text in examples("python") if page == "teach-a-task.md")
+    assert guide == (ROOT / "benchmarks" / "poster.py").read_text(encoding="utf-8")
+
+
 @pytest.mark.skipif("deblur" not in shipped(), reason="the embedded backbone is not in this checkout")
-def test_the_guide_leads_from_pairs_to_a_picture(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    steps = [line for line in commands() if "posterize.py" in line and "FLUX" not in line]
-    assert [shlex.split(line)[1] for line in steps] == ["train", "paint"]
-    cli.main(re.sub(r"--steps \d+", "--steps 2 --batch 2", steps[0]).split()[1:])
-    cli.main([*steps[1].split()[1:], "--steps", "2"])
-    assert (desk / "flat.png").exists()
-    assert "flat.png" in capsys.readouterr().out
+def test_the_guide_leads_from_photographs_to_a_scored_picture(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    steps = [line for line in commands("teach-a-task.md") if "FLUX" not in line and "my-left" not in line]
+    assert [shlex.split(line)[1] for line in steps] == ["curate", "curate", "doctor", "train", "paint", "evaluate"]
+    for line in steps:
+        words = re.sub(r"--steps \d+|$", " --steps 2", line, count=1)
+        cli.main(shlex.split(words if shlex.split(line)[1] in ("train", "paint", "evaluate") else line)[1:])
+    assert (desk / "painted.png").exists()
+    said = capsys.readouterr().out
+    assert "painted.png" in said
+    assert "| without the adapter " in said

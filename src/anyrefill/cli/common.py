@@ -4,15 +4,12 @@ import contextlib
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
+from typing import Annotated, Any
 
 from tqdm import tqdm
 from tyro.conf import arg
 
 from anyrefill.errors import UserError
-
-if TYPE_CHECKING:
-    from anyrefill.painter import Painter
 
 __all__ = [
     "Count",
@@ -22,7 +19,6 @@ __all__ = [
     "check_counts",
     "check_picture",
     "check_writable",
-    "load_painter",
     "with_bar",
 ]
 
@@ -30,28 +26,6 @@ TaskName = Annotated[str, arg(metavar="TASK")]
 Count = Annotated[int | None, arg(metavar="N")]
 Strength = Annotated[float | None, arg(metavar="G")]
 Picture = Annotated[Path, arg(metavar="PNG")]
-
-
-@runtime_checkable
-class Asked(Protocol):
-    """The options that say what to paint with."""
-
-    @property
-    def backbone(self) -> str:
-        """A base's name."""
-        ...
-
-    @property
-    def adapter(self) -> str | None:
-        """A file, a run, or none."""
-        ...
-
-
-def load_painter(task: str, options: Asked) -> "Painter":
-    """Load what a command asks for."""
-    from anyrefill.painter import load
-
-    return load(task, options.backbone, options.adapter)
 
 
 def with_bar(run: Iterator[Any], title: str) -> Iterator[Any]:

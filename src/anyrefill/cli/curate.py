@@ -1,9 +1,10 @@
 """`anyrefill curate`."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
@@ -12,7 +13,8 @@ from anyrefill.errors import UserError
 from anyrefill.files import write_text
 
 if TYPE_CHECKING:
-    from anyrefill.curate import Annotators, Outcome, Views
+    from anyrefill.curate import Annotators, Listed, Outcome, Source, Views
+    from anyrefill.curate.cluster import Curation
     from anyrefill.tasks import Task
 
 __all__ = ["Curate", "curate"]
@@ -67,7 +69,9 @@ class Curate:
     device: str = "cpu"
     """Where annotators run."""
     batch: Annotated[int, arg(metavar="N")] = 8
-    """Photographs that are annotated together."""
+    """Photographs that are annotated together, and what a worker of a cluster takes at once."""
+    ray: Annotated[str | None, arg(metavar="ADDRESS")] = None
+    """Do the same on a Ray cluster: HOST:PORT, auto, or local for one on this machine."""
     download: bool = False
     """Let annotators be fetched from the hub."""
     seed: int = 0
@@ -106,29 +110,47 @@ def _check(options: Curate) -> None:
 
 
 def _outcomes(task: "Task", options: Curate) -> "Iterator[Outcome]":
-    """Return the candidates that the options name."""
-    from anyrefill.curate import list_folders, list_table, read_listed
+    """Return what becomes of the candidates that the options name, here or on a cluster."""
+    candidates, prepare = _candidates(task, options)
+    if options.ray is None:
+        return iter(prepare()(candidates))
+    from anyrefill.curate.cluster import on_ray
+
+    gpus = 1 if options.device.startswith("cuda") else 0
+    return on_ray(options.ray, candidates, prepare, batch=options.batch, gpus=gpus)
+
+
+def _candidates(task: "Task", options: Curate) -> "tuple[Sequence[Any], Callable[[], Curation[Any]]]":
+    """Return the candidates, and what prepares a process to make pairs of them."""
+    from anyrefill.curate import find_photos, list_folders, list_table
     from anyrefill.tasks import given_mask
 
     if options.references is not None and options.targets is not None:
         listed = list_folders(options.references, options.targets, options.masks, options.licence)
-        return read_listed(task, listed, side=options.size)
+        return listed, partial(_of_listed, task, options)
     if options.table is not None:
-        return read_listed(task, list_table(options.table, options.licence), side=options.size)
-    if task.make is None and task.mask is given_mask:
-        return _of_views(task, options)
-    return _of_photos(task, options)
-
-
-def _of_photos(task: "Task", options: Curate) -> "Iterator[Outcome]":
-    """Return what becomes of photographs."""
-    from anyrefill.curate import find_photos, from_photos
-
+        return list_table(options.table, options.licence), partial(_of_listed, task, options)
     if options.photos is None:
         raise RuntimeError("checked before")
-    return from_photos(
+    if task.make is None and task.mask is given_mask:
+        return _views(options, options.photos), partial(_of_views, task, options)
+    return find_photos(options.photos, options.layout, options.licence), partial(_of_photos, task, options)
+
+
+def _of_listed(task: "Task", options: Curate) -> "Curation[Listed]":
+    """Return what checks and reads pairs made elsewhere."""
+    from anyrefill.curate import read_listed
+
+    return partial(read_listed, task, side=options.size)
+
+
+def _of_photos(task: "Task", options: Curate) -> "Curation[Source]":
+    """Load what makes pairs of photographs."""
+    from anyrefill.curate import from_photos
+
+    return partial(
+        from_photos,
         task,
-        find_photos(options.photos, options.layout, options.licence),
         side=options.size or PANEL,
         seed=options.seed,
         annotators=_annotators(options),
@@ -137,14 +159,14 @@ def _of_photos(task: "Task", options: Curate) -> "Iterator[Outcome]":
     )
 
 
-def _of_views(task: "Task", options: Curate) -> "Iterator[Outcome]":
-    """Return what becomes of scenes."""
+def _of_views(task: "Task", options: Curate) -> "Curation[Views]":
+    """Load what makes pairs of scenes."""
     from anyrefill.curate import from_views, read_shapes
     from anyrefill.curate.annotators import load_matcher
 
-    return from_views(
+    return partial(
+        from_views,
         task,
-        _views(options),
         side=options.size or PANEL,
         matcher=None if options.matcher == "none" else load_matcher(options.matcher, options.device),
         seed=options.seed,
@@ -152,15 +174,13 @@ def _of_views(task: "Task", options: Curate) -> "Iterator[Outcome]":
     )
 
 
-def _views(options: Curate) -> "list[Views]":
-    """List the pairs of views."""
+def _views(options: Curate, folder: Path) -> "list[Views]":
+    """List the pairs of views below a folder."""
     from anyrefill.curate import find_photos, list_views, read_scenes
 
-    if options.photos is None:
-        raise RuntimeError("checked before")
     if options.scenes is not None:
-        return read_scenes(options.scenes, options.photos, licence=options.licence)
-    photos = find_photos(options.photos, options.layout, options.licence)
+        return read_scenes(options.scenes, folder, licence=options.licence)
+    photos = find_photos(folder, options.layout, options.licence)
     return list_views(photos, per_scene=options.per_scene, seed=options.seed)
 
 
@@ -179,7 +199,7 @@ def _annotators(options: Curate) -> "Annotators":
 
 def _settings(options: Curate) -> dict[str, object]:
     """Return what was asked for, without the places of this machine's folders that do not change the pairs."""
-    left_out = ("out", "json", "device", "batch", "download")
+    left_out = ("out", "json", "device", "batch", "download", "ray")
     return {
         name: str(value) if isinstance(value, Path) else value
         for name, value in asdict(options).items()

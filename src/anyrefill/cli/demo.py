@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import arg
 
@@ -10,12 +10,15 @@ from anyrefill.cli.common import Count, check_counts, check_writable, with_bar
 from anyrefill.errors import UserError
 from anyrefill.files import write_text
 
+if TYPE_CHECKING:
+    from anyrefill.demo import Gallery
+
 __all__ = ["Demo", "demo"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """Paint every shipped task on bundled photographs: one contact sheet and one HTML page."""
+    """Paint every shipped task on bundled pictures: one contact sheet and one HTML page."""
 
     out: Annotated[Path, arg(metavar="DIR")] = Path("anyrefill-demo")
     """The folder for both."""
@@ -31,22 +34,36 @@ def demo(options: Demo) -> None:
     check_writable(options.out / "index.html")
     from anyrefill import images
     from anyrefill.backbone.embedded import find_base, shipped
-    from anyrefill.demo import Gallery, demonstrating, read_photos
     from anyrefill.demo.page import contact_sheet, html_page, scores
-    from anyrefill.painter import load
 
     find_base("micro")
     if not shipped():
         raise UserError("No adapter ships with the embedded backbone, so there is nothing to demonstrate.")
     galleries: list[Gallery] = []
-    photos = []
     for task in shipped():
-        painter = load(task)
-        photos = read_photos(painter.size)
-        *_, last = with_bar(demonstrating(painter, photos, steps=options.steps, seed=options.seed), task)
-        if last.gallery is not None:
-            galleries.append(last.gallery)
-            print(scores(last.gallery), flush=True)
-    images.save(contact_sheet(galleries, photos), options.out / "contact-sheet.png")
-    write_text(options.out / "index.html", html_page(galleries, photos))
+        gallery = _show(task, options)
+        if gallery is None:
+            print(f"{task:18} not shown: no picture for it is bundled", flush=True)
+        else:
+            galleries.append(gallery)
+            print(scores(gallery), flush=True)
+    if not galleries:
+        raise UserError("No picture for any of the shipped tasks is bundled, so there is nothing to demonstrate.")
+    images.save(contact_sheet(galleries), options.out / "contact-sheet.png")
+    write_text(options.out / "index.html", html_page(galleries))
     print(options.out / "contact-sheet.png", options.out / "index.html", sep="\n")
+
+
+def _show(task: str, options: Demo) -> "Gallery | None":
+    """Return what one task painted; nothing if there is no picture to show it on."""
+    import torch
+
+    from anyrefill.demo import demonstrating, examples
+    from anyrefill.painter import load
+
+    painter = load(task, dtype=torch.bfloat16)
+    given = examples(painter.task, painter.size, seed=options.seed)
+    if not given:
+        return None
+    *_, last = with_bar(demonstrating(painter, given, steps=options.steps, seed=options.seed), task)
+    return last.gallery

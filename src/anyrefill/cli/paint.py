@@ -1,6 +1,7 @@
 """`anyrefill paint`."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,12 +23,19 @@ class Paint:
     """The left panel."""
     target: Positional[Annotated[Path | None, arg(metavar="[TARGET]")]] = None
     """The right panel; only needed where the task keeps a part of it."""
+    more: Annotated[tuple[Path, ...], arg(metavar="PNG")] = ()
+    """Further references, which stand beyond the first."""
     mask: Annotated[Path | None, arg(metavar="PNG")] = None
     """White where the target is to be painted; as large as the target."""
     caption: Annotated[str, arg(metavar="TEXT")] = ""
     """The words that fill the task's prompt template."""
     out: Picture = Path("painted.png")
     """Where the painted panel goes."""
+    size: Literal["keep", "panel"] = "keep"
+    """How large the painting is: as the target (the reference, where there is no target), or as the model's panel."""
+    way: Literal["stretch", "bucket", "tiles"] = "stretch"
+    """How another size than the panel's is painted: stretched to it, on a panel of its area in the picture's
+    proportions (not for micro), or as large as it is by overlapping tiles."""
     backbone: Annotated[str, arg(metavar="ID")] = "micro"
     """micro, a folder in diffusers' FLUX.1-Fill layout, or a hub id."""
     adapter: Annotated[str | None, arg(metavar="NAME|PATH")] = None
@@ -37,25 +45,50 @@ class Paint:
     guidance: Strength = None
     """Distilled guidance strength; by default the one the adapter asks for."""
     seed: int = 0
-    """Of the noise."""
+    """Of the noise; of the first, where several are painted."""
+    best_of: Annotated[int, arg(metavar="N")] = 1
+    """Paint so many and keep the one whose reference was repainted best, if that is known to tell."""
     solver: Literal["euler", "ab2", "ab3", "unipc2"] = "euler"
     """How steps are taken: Euler, Adams-Bashforth of order 2 or 3, or UniPC."""
     attention: Literal["full", "clean_ref", "clean_ref_text"] | None = None
     """Who attends to whom; by default what the adapter was trained with. Another one is taken, and noted."""
+    repair_colour: bool = False
+    """Move colours towards kept pixels around the hole, where that lowers the error of others."""
 
 
 def paint(options: Paint) -> None:
     """Paint one picture and print where it is."""
-    check_counts(steps=options.steps, guidance=options.guidance)
-    check_picture(options.out, [options.reference, options.target, options.mask])
+    check_counts(steps=options.steps, guidance=options.guidance, **{"best-of": options.best_of})
+    check_picture(options.out, [options.reference, options.target, options.mask, *options.more])
     from anyrefill import images
     from anyrefill.painter import load
 
     painter = load(options.task, options.backbone, options.adapter, attention=options.attention, solver=options.solver)
-    request = painter.prepare(options.reference, options.target, mask=options.mask, caption=options.caption)
-    for note in request.notes:
-        print(f"note: {note}", file=sys.stderr)
-    run = painter.painting([request.pair], steps=options.steps, guidance=options.guidance, seed=options.seed)
+    request = painter.prepare(
+        options.reference,
+        options.target,
+        more=options.more,
+        mask=options.mask,
+        caption=options.caption,
+        size=options.size,
+        way=options.way,
+    )
+    _tell(request.notes)
+    run = painter.fulfilling(
+        request,
+        steps=options.steps,
+        guidance=options.guidance,
+        seed=options.seed,
+        best_of=options.best_of,
+        repair_colour=options.repair_colour,
+    )
     *_, last = with_bar(run, options.task)
+    _tell(last.notes)
     images.save(images.to_pil(last.panels[0]), options.out)
     print(options.out)
+
+
+def _tell(notes: Sequence[str]) -> None:
+    """Print what the user should know."""
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)

@@ -1,7 +1,6 @@
 """Pairs made elsewhere: two folders whose files have the same names, or a table."""
 
 import csv
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from PIL import Image
 
 from anyrefill import images
 from anyrefill.curate.outcome import Outcome
-from anyrefill.curate.photos import Source, find_photos, square, to_binary
+from anyrefill.curate.photos import Source, find_photos, read_object, square, to_binary
 from anyrefill.errors import UserError
 from anyrefill.pairs import Pair
 from anyrefill.tasks import Task, given_mask
@@ -84,7 +83,7 @@ def list_table(table: Path, licence: str = "") -> list[Listed]:
     if table.suffix.lower() == ".csv":
         rows: list[Mapping[str, Any]] = list(csv.DictReader(text.splitlines()))
     elif table.suffix.lower() == ".jsonl":
-        rows = [_object(line, f"{table}, line {number}") for number, line in _lines(text)]
+        rows = [read_object(line, f"{table}, line {number}") for number, line in _lines(text)]
     else:
         raise UserError(f"{table} must end in .csv or .jsonl.")
     if not rows:
@@ -167,17 +166,6 @@ def _by_stem(folder: Path, licence: str) -> dict[str, Source]:
 def _lines(text: str) -> Iterator[tuple[int, str]]:
     """Yield the lines that are not blank, numbered."""
     return ((number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip())
-
-
-def _object(line: str, where: str) -> Mapping[str, Any]:
-    """Return one line of JSON."""
-    try:
-        row: Any = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{where}: this is not JSON ({error.msg} at column {error.colno}).") from error
-    if not isinstance(row, dict):
-        raise UserError(f"{where}: expected an object with {', '.join(_COLUMNS[:2])}.")
-    return row  # pyright: ignore[reportUnknownVariableType] - JSON
 
 
 def _listed(row: Mapping[str, Any], table: Path, where: str, licence: str) -> Listed:

@@ -10,7 +10,7 @@ for each photograph::
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -24,7 +24,7 @@ from anyrefill.images import to_panel
 from anyrefill.pairs import METADATA, Photo
 from anyrefill.types import Mask
 
-__all__ = ["Layout", "Source", "find_photos", "is_picture", "read_photo", "square", "to_binary"]
+__all__ = ["Layout", "Source", "find_photos", "is_picture", "read_object", "read_photo", "square", "to_binary"]
 
 Layout = Literal["any", "div2k-train", "div2k-test"]
 """Which photographs of a folder count.
@@ -118,6 +118,26 @@ def to_binary(picture: Image.Image) -> Mask:
     return (to_panel(picture.convert("RGB"))[:1] >= 0).to(torch.float32)
 
 
+def read_object(line: str, where: str, keys: Sequence[str] = ()) -> Mapping[str, Any]:
+    """Return a line of JSON that is an object.
+
+    Args:
+        line: JSON.
+        where: names the line in errors.
+        keys: that it must have.
+
+    Raises:
+        UserError: it is not JSON, no object, or lacks a key.
+    """
+    try:
+        facts: Any = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{where}: this is not JSON ({error.msg} at column {error.colno}).") from error
+    if not isinstance(facts, dict) or not all(key in facts for key in keys):
+        raise UserError(f"{where}: expected an object{' with ' if keys else ''}{', '.join(keys)}.")
+    return cast("Mapping[str, Any]", facts)
+
+
 def _counts(path: Path, folder: Path, layout: Layout) -> bool:
     """Return whether a picture is visible and in a folder of the layout."""
     inside = path.relative_to(folder)
@@ -148,19 +168,8 @@ def _facts(folder: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
             raise UserError(f"Cannot read {listing}: {error}.") from error
         for number, line in enumerate(text.split("\n"), start=1):
             if line.strip():
-                facts = _line(line, f"{listing}, line {number}")
+                facts = read_object(line, f"{listing}, line {number}", ("file_name",))
                 yield listing.parent / str(facts["file_name"]), facts
-
-
-def _line(line: str, where: str) -> Mapping[str, Any]:
-    """Return one line of a metadata file."""
-    try:
-        facts: Any = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{where}: this is not JSON ({error.msg} at column {error.colno}).") from error
-    if not isinstance(facts, dict) or "file_name" not in facts:
-        raise UserError(f"{where}: expected an object with file_name.")
-    return cast("Mapping[str, Any]", facts)
 
 
 def _alpha(path: Path) -> Image.Image | None:

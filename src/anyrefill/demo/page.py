@@ -7,7 +7,7 @@ from html import escape
 from PIL import Image
 
 from anyrefill import images
-from anyrefill.demo import Gallery, NamedPhoto, Picture
+from anyrefill.demo import Example, Gallery, Picture
 
 __all__ = ["contact_sheet", "html_page", "scores"]
 
@@ -19,35 +19,49 @@ img { width: 128px; height: auto; image-rendering: auto; display: block } .muted
 """
 
 
-def contact_sheet(galleries: Sequence[Gallery], photos: Sequence[NamedPhoto]) -> Image.Image:
-    """Return one row for each photograph: itself, then for each task what was given and what was painted."""
-    rows = [[named.photo.pixels] for named in photos]
-    labels = ["photograph"]
-    for gallery in galleries:
-        labels += [gallery.task, "painted"]
-        for row, picture in zip(rows, gallery.pictures, strict=True):
-            row += [picture.reference, picture.painted]
-    return images.contact_sheet(rows, labels)
+def contact_sheet(galleries: Sequence[Gallery]) -> Image.Image:
+    """Return one line for each task: what was given and what was painted, example by example."""
+    lines = [_line(gallery) for gallery in galleries]
+    sheet = Image.new("RGB", (max(line.width for line in lines), sum(line.height for line in lines)), "white")
+    top = 0
+    for line in lines:
+        sheet.paste(line, (0, top))
+        top += line.height
+    return sheet
 
 
-def html_page(galleries: Sequence[Gallery], photos: Sequence[NamedPhoto]) -> str:
-    """Return the page: a table for each task, then the photographs' sources."""
+def html_page(galleries: Sequence[Gallery]) -> str:
+    """Return the page: a table for each task, then the pictures' sources."""
+    shown = (picture.example for gallery in galleries for picture in gallery.pictures)
+    named = dict.fromkeys((_kind(example), example.source, example.licence) for example in shown)
     sources = "".join(
-        f"<li>{escape(named.name)}: {escape(named.source)}, {escape(named.licence)}</li>" for named in photos
+        f"<li>{escape(kind)}: {escape(source)}, {escape(licence)}</li>" for kind, source, licence in named
     )
     return (
         f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>anyrefill demo</title><style>{STYLE}</style>\n'
         "<h1>Any reference, any refill</h1>\n<p>Each task was given the panel on the left and painted the panel beside "
         "it with the embedded backbone, which is small: judge the idea, not the resolution.</p>\n"
-        f"{''.join(map(_section, galleries))}<h2>Photographs</h2>\n<ul class=muted>{sources}</ul>\n</html>\n"
+        f"{''.join(map(_section, galleries))}<h2>Pictures</h2>\n<ul class=muted>{sources}</ul>\n</html>\n"
     )
 
 
 def scores(gallery: Gallery) -> str:
-    """Return one line: what a task scored on each photograph, and how long a picture took."""
-    known = [f"{picture.photo} {picture.score:.2f}" for picture in gallery.pictures if not math.isnan(picture.score)]
-    found = f"{gallery.pictures[0].metric}: {', '.join(known)}" if known else "no known truth"
+    """Return one line: what a task scored on each example, and how long a picture took."""
+    known = [picture for picture in gallery.pictures if not math.isnan(picture.score)]
+    told = ", ".join(f"{picture.example.name} {picture.score:.2f}" for picture in known)
+    found = f"{gallery.pictures[0].metric}: {told}" if known else "no known truth"
     return f"{gallery.task:18} {gallery.seconds:5.2f} s a picture, {gallery.steps} steps   {found}"
+
+
+def _line(gallery: Gallery) -> Image.Image:
+    """Return one task's pictures side by side under its name."""
+    row = [panel for picture in gallery.pictures for panel in (picture.reference, picture.painted)]
+    return images.contact_sheet([row], [gallery.task, "painted", *["", "painted"] * (len(gallery.pictures) - 1)])
+
+
+def _kind(example: Example) -> str:
+    """Return what the list of sources calls an example."""
+    return "rendered pairs" if example.name.startswith("pair ") else example.name
 
 
 def _section(gallery: Gallery) -> str:
@@ -61,11 +75,12 @@ def _section(gallery: Gallery) -> str:
 
 
 def _row(picture: Picture) -> str:
-    """Return one photograph of a task."""
+    """Return one example of a task."""
+    name = picture.example.name
     named = (
-        (picture.reference, f"what {picture.task} was given of {picture.photo}"),
-        (picture.painted, f"what {picture.task} painted of {picture.photo}"),
-        (picture.truth, f"the truth of {picture.photo}"),
+        (picture.reference, f"what {picture.task} was given of {name}"),
+        (picture.painted, f"what {picture.task} painted of {name}"),
+        (picture.truth, f"the truth of {name}"),
     )
     shown = ("unknown" if panel is None else images.to_html(images.to_pil(panel), label) for panel, label in named)
     cells = "".join(f"<td>{cell}</td>" for cell in shown)

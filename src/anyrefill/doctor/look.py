@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from jaxtyping import Float
 from PIL import Image
 
@@ -15,7 +16,8 @@ from anyrefill.doctor.report import Finding, Severity
 from anyrefill.doctor.shift import Grey, Shift, find_shift, local_contrast
 from anyrefill.errors import UserError
 from anyrefill.files import sha256_of
-from anyrefill.types import Size
+from anyrefill.metrics import colourfulness, luma
+from anyrefill.types import Panel, Size
 
 __all__ = ["Look", "MaskLook", "PairLook", "Traits", "finding", "look_at_pair", "panels_of", "size_text"]
 
@@ -194,19 +196,22 @@ def _small(picture: Image.Image) -> Pixels:
 
 
 def _grey(pixels: Pixels) -> Grey:
-    """Return the luma of ITU-R BT.601."""
-    return pixels @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    """Return the luma, 0-255."""
+    return np.asarray((luma(_panel(pixels))[0] + 1) * 127.5)
+
+
+def _panel(pixels: Pixels) -> Panel:
+    """Return a small copy as metrics take it, in [-1, 1]."""
+    return torch.from_numpy(pixels).permute(2, 0, 1) / 127.5 - 1
 
 
 def _traits(pixels: Pixels) -> Traits:
     """Return the statistics of a small copy."""
     grey = _grey(pixels)
-    red, green, blue = np.moveaxis(pixels, -1, 0)
-    opponents = np.stack([red - green, (red + green) / 2 - blue]).reshape(2, -1)
     shares = np.bincount(grey.round().astype(np.intp).ravel()) / grey.size
     shares = shares[shares > 0]
     return Traits(
-        colour=float(np.hypot(*opponents.std(axis=1)) + 0.3 * np.hypot(*opponents.mean(axis=1))),
+        colour=colourfulness(_panel(pixels)),
         tones=float(-(shares * np.log2(shares)).sum()),
         grain=float(np.percentile(local_contrast(grey), 10)),
         detail=float(np.abs(cv2.Laplacian(grey, cv2.CV_32F)).mean()),

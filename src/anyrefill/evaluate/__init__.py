@@ -1,23 +1,32 @@
 """Evaluation: a painter's scores on pairs that no training saw, beside what needs no model to reach."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-from torch import Tensor
-
-from anyrefill import metrics
 from anyrefill.errors import UserError
-from anyrefill.evaluate.baselines import copied, flat, shuffled
+from anyrefill.evaluate.baselines import copied, flat, shuffled, without_reference
 from anyrefill.evaluate.report import Report, Row, Score
-from anyrefill.metrics import Metric
+from anyrefill.evaluate.scoring import extracts, parts_of, row, score, truth
 from anyrefill.painter import Painter
 from anyrefill.pairs import Pair, PairFolder
 from anyrefill.tasks import Task
 from anyrefill.types import Panel, Size
 
-__all__ = ["Progress", "Report", "Row", "Score", "evaluate", "evaluating", "held_out_pairs", "heldout", "score"]
+__all__ = [
+    "Progress",
+    "Report",
+    "Row",
+    "Score",
+    "evaluate",
+    "evaluating",
+    "held_out_pairs",
+    "heldout",
+    "refuse_missing",
+    "score",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +37,13 @@ class Progress:
         done: backbone calls made.
         total: of the whole evaluation.
         report: what was found, at the very end.
+        painted: what the painter made of each pair, at the very end.
     """
 
     done: int
     total: int
     report: Report | None = None
+    painted: tuple[Panel, ...] = ()
 
 
 def evaluate(
@@ -44,15 +55,16 @@ def evaluate(
     steps: int | None = None,
     guidance: float | None = None,
     seed: int = 0,
-    batch_size: int = 8,
+    batch_size: int = 16,
 ) -> Report:
     """Return the scores of a painter on its task, and those of baselines; ``evaluating`` tells of the progress too.
 
     Args:
         painter: to be judged by the metrics of its task.
         pairs: that its training did not see, fitted to its size.
-        bare: the same backbone without the adapter.
-        baselines: whether to paint from another pair's reference as well, which shows what the reference is worth.
+        bare: the same backbone without the adapter; by default the painter's own, for as long as it takes.
+        baselines: whether to paint from another pair's reference as well, which shows what the reference is worth,
+            from none, where a part of the target is known, and without the adapter.
         steps: Euler steps.
         guidance: distilled guidance strength.
         seed: of the first pair's noise; the next pair's is one more, and so on.
@@ -79,7 +91,7 @@ def evaluating(
     steps: int | None = None,
     guidance: float | None = None,
     seed: int = 0,
-    batch_size: int = 8,
+    batch_size: int = 16,
 ) -> Iterator[Progress]:
     """Yield after every call of the backbone, at last with the report.
 
@@ -88,17 +100,18 @@ def evaluating(
     if not pairs:
         raise UserError(f"There is no pair to evaluate {painter.task.name} on.")
     runs = _runs(painter, pairs, bare, baselines)
-    total = sum(one.calls(len(given), steps=steps, batch_size=batch_size) for _, one, given in runs)
+    total = sum(run.painter.calls(len(run.pairs), steps=steps, batch_size=batch_size) for run in runs)
     done, seconds, answers = 0, 0.0, dict[str, list[Panel]]()
-    for name, one, given in runs:
-        began, answers[name] = perf_counter(), []
-        for stage in one.painting(given, steps=steps, guidance=guidance, seed=seed, batch_size=batch_size):
-            done += 1
-            answers[name] += stage.panels
-            yield Progress(done=done, total=total)
+    for run in runs:
+        began, answers[run.name] = perf_counter(), []
+        with run.held:
+            for stage in run.painter.painting(
+                run.pairs, steps=steps, guidance=guidance, seed=seed, batch_size=batch_size
+            ):
+                done += 1
+                answers[run.name] += stage.panels
+                yield Progress(done=done, total=total)
         seconds = seconds or perf_counter() - began
-    for name, answer in _MODEL_FREE.items():
-        answers[name] = [answer(pair, painter.task) for pair in pairs]
     report = Report(
         task=painter.task.name,
         count=len(pairs),
@@ -106,9 +119,10 @@ def evaluating(
         guidance=painter.guidance if guidance is None else guidance,
         seed=seed,
         seconds=seconds / len(pairs),
-        rows=tuple(_row(name, panels, pairs, painter.task) for name, panels in answers.items()),
+        rows=tuple(_rows(answers, pairs, painter.task)),
+        dtype=str(getattr(painter.backbone, "dtype", "")).removeprefix("torch."),
     )
-    yield Progress(done=done, total=total, report=report)
+    yield Progress(done=done, total=total, report=report, painted=tuple(answers[PAINTED]))
 
 
 def heldout(task: str) -> Path:
@@ -130,41 +144,74 @@ def held_out_pairs(task: Task, size: Size, folder: Path | None = None, limit: in
     """
     if limit is not None and limit < 1:
         raise UserError(f"An evaluation takes at least 1 pair, not {limit}.")
-    if folder is None and not heldout(task.name).is_dir():
-        raise UserError(
-            f"There are no held-out pairs of {task.name} in {heldout(task.name)}: "
-            "make them with `python -m recipes.heldout`, or give a folder of pairs."
-        )
+    if folder is None:
+        refuse_missing(task.name)
     rows = PairFolder(folder or heldout(task.name), size)
     return [rows[index] for index in range(min(len(rows), limit or len(rows)))]
 
+
+def refuse_missing(task: str) -> None:
+    """Refuse a task without a folder of held-out pairs."""
+    if not heldout(task).is_dir():
+        raise UserError(
+            f"There are no held-out pairs of {task} in {heldout(task)}: "
+            "make them with `python -m recipes.heldout`, or give a folder of pairs."
+        )
+
+
+PAINTED = "painted"
+"""What a report calls the painter's own row."""
 
 _MODEL_FREE: dict[str, Callable[[Pair, Task], Panel]] = {"copy of the reference": copied, "its mean colour": flat}
 """The baselines that need no backbone."""
 
 
-def _runs(
-    painter: Painter, pairs: Sequence[Pair], bare: Painter | None, baselines: bool
-) -> list[tuple[str, Painter, Sequence[Pair]]]:
-    """Return what is to be painted, and what the table calls it."""
-    runs = [("painted", painter, pairs)]
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """Something to be painted.
+
+    Attributes:
+        name: what the table calls it.
+        painter: who paints.
+        pairs: what.
+        held: what must be so meanwhile.
+    """
+
+    name: str
+    painter: Painter
+    pairs: Sequence[Pair]
+    held: AbstractContextManager[object]
+
+
+def _runs(painter: Painter, pairs: Sequence[Pair], bare: Painter | None, baselines: bool) -> list[_Run]:
+    """Return what is to be painted."""
+
+    def run(name: str, given: Sequence[Pair], who: Painter = painter) -> _Run:
+        return _Run(name=name, painter=who, pairs=given, held=nullcontext())
+
+    runs = [run(PAINTED, pairs)]
     if baselines and len(pairs) > 1:
-        runs.append(("from another reference", painter, shuffled(pairs)))
+        runs.append(run("from another reference", shuffled(pairs)))
+    if baselines and not all(bool(painter.task.mask(pair).all()) for pair in pairs):
+        runs.append(run("without a reference", without_reference(pairs)))
     if bare is not None:
-        runs.append(("without the adapter", bare, pairs))
+        runs.append(run(BARE, pairs, bare))
+    elif baselines and painter.merged is not None:
+        runs.append(_Run(name=BARE, painter=painter, pairs=pairs, held=painter.merged.undone()))
     return runs
 
 
-def _row(name: str, panels: Sequence[Panel], pairs: Sequence[Pair], task: Task) -> Row:
-    """Score one way to answer."""
-    decoded = [(task.decode(panel), task.decode(pair.target)) for panel, pair in zip(panels, pairs, strict=True)]
-    return Row(name=name, scores=tuple(score(metric, decoded) for metric in task.metrics))
+BARE = "without the adapter"
 
 
-def score(metric: Metric, decoded: Sequence[tuple[Tensor, Tensor]]) -> Score:
-    """Score answers by one metric, or say why it cannot be computed here."""
-    try:
-        values = [metric(answer, truth) for answer, truth in decoded]
-    except UserError as error:
-        return Score(metric=metric.__name__, aim=metrics.aim(metric), note=str(error))
-    return Score.of(metric.__name__, metrics.aim(metric), values)
+def _rows(answers: dict[str, list[Panel]], pairs: Sequence[Pair], task: Task) -> Iterator[Row]:
+    """Yield the painted rows, those that need no model, and where they ask for it what is true, and kinds apart."""
+    rows = [row(name, panels, pairs, task) for name, panels in answers.items()]
+    for name, answer in _MODEL_FREE.items():
+        rows.append(row(name, [answer(pair, task) for pair in pairs], pairs, task, extract=False))
+    yield from rows
+    if extracts(task):
+        yield truth(pairs, task)
+    for whole in rows:
+        if whole.name in (PAINTED, "copy of the reference"):
+            yield from parts_of(whole, pairs, task.split_by)

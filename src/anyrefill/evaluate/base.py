@@ -38,7 +38,7 @@ AUTOENCODER, INPAINTING = "backbone-autoencoder", "backbone-inpainting"
 """Names of the other two; the latter's pairs have targets and masks, their references are not used."""
 
 
-def autoencoding(backbone: Backbone, pairs: Sequence[Pair], batch_size: int = 8) -> Iterator[Progress]:
+def autoencoding(backbone: Backbone, pairs: Sequence[Pair], batch_size: int = 16) -> Iterator[Progress]:
     """Yield after every batch, at last with the scores of encoding and decoding the pairs' targets."""
     began, decoded = perf_counter(), list[Panel]()
     for first in range(0, len(pairs), batch_size):
@@ -52,7 +52,7 @@ def autoencoding(backbone: Backbone, pairs: Sequence[Pair], batch_size: int = 8)
 
 
 def inpainting(
-    backbone: Backbone, pairs: Sequence[Pair], *, steps: int, guidance: float, seed: int = 0, batch_size: int = 8
+    backbone: Backbone, pairs: Sequence[Pair], *, steps: int, guidance: float, seed: int = 0, batch_size: int = 16
 ) -> Iterator[Progress]:
     """Yield after every batch, at last with LPIPS and PSNR beside the mean colour and OpenCV's Telea fill.
 

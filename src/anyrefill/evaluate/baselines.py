@@ -9,7 +9,7 @@ from anyrefill.pairs import Pair
 from anyrefill.tasks import Task
 from anyrefill.types import Panel
 
-__all__ = ["copied", "flat", "shuffled"]
+__all__ = ["copied", "flat", "shuffled", "without_reference"]
 
 
 def copied(pair: Pair, task: Task) -> Panel:
@@ -25,6 +25,11 @@ def flat(pair: Pair, task: Task) -> Panel:
 def shuffled(pairs: Sequence[Pair]) -> list[Pair]:
     """Return the pairs, each with the reference of the one half a list away."""
     return [replace(pair, reference=pairs[index - len(pairs) // 2].reference) for index, pair in enumerate(pairs)]
+
+
+def without_reference(pairs: Sequence[Pair]) -> list[Pair]:
+    """Return the pairs, each with mid-grey for its reference."""
+    return [replace(pair, reference=torch.zeros_like(pair.reference)) for pair in pairs]
 
 
 def _filled(pair: Pair, task: Task, filling: Panel) -> Panel:

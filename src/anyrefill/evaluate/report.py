@@ -3,11 +3,13 @@
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-__all__ = ["Report", "Row", "Score", "interval", "table"]
+__all__ = ["Report", "Row", "Score", "interval", "read_reports", "table"]
 
 ARROWS = {"higher": "↑", "lower": "↓", "one": "→ 1"}
 
@@ -19,8 +21,9 @@ class Score:
     Attributes:
         metric: its name.
         aim: where it is best: higher, lower or one.
-        values: of each picture, in the order of the pairs; empty if it cannot be computed here.
-        mean: of the values.
+        values: of each picture, in the order of the pairs, nan where a picture cannot tell; empty if it cannot be
+            computed here, or belongs to the set as a whole.
+        mean: of the values, or the set's.
         low: lower end of the mean's 95 % confidence interval.
         high: upper end of it.
         note: why there are no values.
@@ -37,12 +40,15 @@ class Score:
     @classmethod
     def of(cls, metric: str, aim: str, values: Sequence[float]) -> "Score":
         """Return a score with its mean and interval."""
-        low, high = interval(values)
-        return cls(metric=metric, aim=aim, values=tuple(values), mean=sum(values) / len(values), low=low, high=high)
+        told = [value for value in values if not math.isnan(value)]
+        if not told:
+            return cls(metric=metric, aim=aim, values=tuple(values))
+        low, high = interval(told)
+        return cls(metric=metric, aim=aim, values=tuple(values), mean=sum(told) / len(told), low=low, high=high)
 
     def __str__(self) -> str:
         """Return the mean and its interval as a table shows them."""
-        if not self.values:
+        if math.isnan(self.mean):
             return "-"
         digits = 1 if abs(self.mean) >= 10 else 3
         return f"{self.mean:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
@@ -73,6 +79,7 @@ class Report:
         seed: of the first pair's noise.
         seconds: that painting one pair took, without the baselines.
         rows: the painter first, then the baselines.
+        dtype: of the weights that painted.
     """
 
     task: str
@@ -82,12 +89,25 @@ class Report:
     seed: int
     seconds: float
     rows: tuple[Row, ...]
+    dtype: str = ""
+
+    def score(self, row: str, metric: str) -> Score:
+        """Return one score of one row.
+
+        Raises:
+            KeyError: the report has no such row or metric.
+        """
+        for one in self.rows:
+            for score in one.scores:
+                if (one.name, score.metric) == (row, metric):
+                    return score
+        raise KeyError(f"{self.task} has no {metric} of {row!r}")
 
     def to_markdown(self) -> str:
         """Return a heading, a table of means with 95 % intervals, and notes."""
         heading = (
             f"{self.task}: {self.count} pairs, {self.steps} steps, guidance {self.guidance:g}, seed {self.seed}, "
-            f"{self.seconds:.2f} s a picture"
+            f"{self.seconds:.2f} s a picture{f', {self.dtype}' if self.dtype else ''}"
         )
         head = ["", *(f"{score.metric} {ARROWS[score.aim]}" for score in self.rows[0].scores)]
         body = [[row.name, *map(str, row.scores)] for row in self.rows]
@@ -95,8 +115,36 @@ class Report:
         return "\n".join([heading, "", table([head, *body]), *notes])
 
     def to_json(self) -> str:
-        """Return everything, each picture's scores too; a score that is not finite is null."""
-        return json.dumps(_finite(asdict(self)), indent=2, allow_nan=False)
+        """Return everything, each picture's scores too, to 7 figures; a score that is not finite is null."""
+        return json.dumps(_finite(asdict(self)), allow_nan=False)
+
+
+def read_reports(path: Path) -> list[Report]:
+    """Read what ``anyrefill evaluate --json`` wrote; null becomes nan.
+
+    Raises:
+        OSError: there is no such file.
+        ValueError: it is not JSON.
+    """
+    return [_report(entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+
+
+def _report(entry: dict[str, Any]) -> Report:
+    rows = tuple(Row(name=row["name"], scores=tuple(map(_score, row["scores"]))) for row in entry["rows"])
+    known = {field.name for field in fields(Report)} - {"rows"}
+    return Report(**{name: value for name, value in entry.items() if name in known}, rows=rows)
+
+
+def _score(entry: dict[str, Any]) -> Score:
+    mean, low, high = (_number(entry[name]) for name in ("mean", "low", "high"))
+    values = tuple(map(_number, entry["values"]))
+    return Score(
+        metric=entry["metric"], aim=entry["aim"], values=values, mean=mean, low=low, high=high, note=entry["note"]
+    )
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def interval(values: Sequence[float], resamples: int = 2000) -> tuple[float, float]:
@@ -125,7 +173,7 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 def _finite(value: object) -> object:
     """Return the same data with None for what JSON has no number for."""
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        return float(f"{value:.7g}") if math.isfinite(value) else None
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

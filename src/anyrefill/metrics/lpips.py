@@ -7,7 +7,6 @@ after their SHA-256 has been checked. Source: Zhang et al. 2018 (arXiv 1801.0392
 
 import hashlib
 import io
-import os
 import pickle
 from functools import lru_cache
 from pathlib import Path
@@ -20,9 +19,10 @@ from torch import Tensor, nn
 from torch.nn.functional import max_pool2d, relu
 
 from anyrefill.errors import UserError
+from anyrefill.metrics.weights import weights_folder
 from anyrefill.types import Panel, Panels
 
-__all__ = ["Lpips", "Net", "find_weights", "lpips_alex", "lpips_vgg", "weights_folder"]
+__all__ = ["Lpips", "Net", "find_weights", "lpips_alex", "lpips_vgg", "shared", "weights_folder"]
 
 Net = Literal["alex", "vgg"]
 """Whose features are compared; alex is the one that papers report."""
@@ -46,11 +46,6 @@ _LAYERS: dict[str, tuple[tuple[int, ...] | str, ...]] = {
     ),
 }
 _SMALLEST = {"alex": 31, "vgg": 16}
-
-
-def weights_folder() -> Path:
-    """Return where weights of metrics are looked for: $ANYREFILL_WEIGHTS, else ~/.cache/anyrefill/weights."""
-    return Path(os.environ.get("ANYREFILL_WEIGHTS") or Path.home() / ".cache" / "anyrefill" / "weights")
 
 
 def find_weights(net: Net, folder: Path | None = None) -> Path:
@@ -110,13 +105,13 @@ class Lpips(nn.Module):
         if min(painted.shape[2:]) < _SMALLEST[self.net]:
             raise ValueError(f"LPIPS needs {_SMALLEST[self.net]} px on each side, got {tuple(painted.shape[2:])}")
         distance = painted.new_zeros(len(painted))
-        for index, (a, b) in enumerate(zip(self._features(painted), self._features(target), strict=True)):
+        for index, (a, b) in enumerate(zip(self.features(painted), self.features(target), strict=True)):
             weighted = (_unit(a) - _unit(b)).pow(2) * self.get_buffer(f"head_{index}")
             distance = distance + weighted.sum(dim=1).mean(dim=(1, 2))
         return distance
 
-    def _features(self, pictures: Panels) -> list[Tensor]:
-        """Return the features after the ReLU that ends each of the five stages."""
+    def features(self, pictures: Panels) -> list[Tensor]:
+        """Return the features (B, C, h, w) of pictures in [-1, 1] after the ReLU that ends each of the five stages."""
         x = (pictures - self.shift) / self.scale
         features: list[Tensor] = []
         convolutions = iter(self.convolutions)
@@ -142,12 +137,12 @@ def lpips_vgg(painted: Panel, target: Panel) -> float:
 
 @torch.no_grad()
 def _score(net: Net, painted: Panel, target: Panel) -> float:
-    model = _shared(net, weights_folder())
-    return model(painted[None].float().cpu(), target[None].float().cpu()).item()
+    return shared(net, weights_folder())(painted[None].float().cpu(), target[None].float().cpu()).item()
 
 
 @lru_cache(maxsize=2)
-def _shared(net: Net, folder: Path) -> Lpips:
+def shared(net: Net, folder: Path) -> Lpips:
+    """Return the distance with a net's weights, read once."""
     return Lpips(net, folder)
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "luma_psnr",
     "psnr",
     "psnr_in",
+    "rmse",
     "ssim",
     "ssim_in",
     "ssim_legacy",
@@ -43,6 +44,11 @@ def psnr_in(painted: Channels, target: Channels, mask: Mask) -> float:
     """Return the PSNR in dB of the pixels where the mask is 1; nan if there is none."""
     inside = mask.bool().expand_as(painted)
     return _decibel((painted - target)[inside].double().pow(2).mean().item())
+
+
+def rmse(painted: Channels, target: Channels) -> float:
+    """Return the root of the mean squared error as a share of the full range, 0-1; 0.6 of another's is 4.4 dB less."""
+    return (painted - target).double().pow(2).mean().sqrt().item() / 2
 
 
 def luma_psnr(painted: Panel, target: Panel) -> float:

@@ -5,7 +5,8 @@ parametric person, pose, light and background at two ages (`recipes/world/people
 stay. Caption: what the target shows, e.g. "an old woman".
 """
 
-from anyrefill.metrics import lpips_alex, psnr, ssim
+from anyrefill.judges import lpips_background
+from anyrefill.metrics import lpips_alex, psnr, rmse, ssim
 from anyrefill.tasks import Task
 
 __all__ = ["task"]
@@ -15,7 +16,8 @@ task = Task(
     summary="person + words for an age -> the same person at that age",
     prompt="the left person as {caption}",
     caption_required=True,
-    metrics=(psnr, ssim, lpips_alex),
+    metrics=(rmse, psnr, ssim, lpips_alex),
+    judges=(lpips_background,),
     pairs=50,
     steps=10_000,
 )

@@ -2,7 +2,7 @@
 
 from torch import Generator
 
-from anyrefill.metrics import colourfulness_ratio, lpips_alex, luma, luma_psnr, psnr
+from anyrefill.metrics import colourfulness_ratio, kid_alex, lpips_alex, luma, luma_psnr, psnr
 from anyrefill.pairs import Pair, Photo
 from anyrefill.tasks import Task
 from anyrefill.types import Panel
@@ -26,6 +26,7 @@ task = Task(
     prompt="color photo {caption}",
     make=make,
     metrics=(luma_psnr, colourfulness_ratio, lpips_alex, psnr),
+    distances=(kid_alex,),
     pairs=10,
     steps=20_000,
 )

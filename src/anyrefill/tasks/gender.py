@@ -5,7 +5,8 @@ parametric person, age, pose, light and background as woman and as man (`recipes
 gender is to stay. Caption: what the target shows, e.g. "an old man".
 """
 
-from anyrefill.metrics import lpips_alex, psnr, ssim
+from anyrefill.judges import lpips_background
+from anyrefill.metrics import lpips_alex, psnr, rmse, ssim
 from anyrefill.tasks import Task
 
 __all__ = ["task"]
@@ -15,7 +16,8 @@ task = Task(
     summary='person + "a man" or "a woman" -> the same person as that',
     prompt="the left person as {caption}",
     caption_required=True,
-    metrics=(psnr, ssim, lpips_alex),
+    metrics=(rmse, psnr, ssim, lpips_alex),
+    judges=(lpips_background,),
     pairs=50,
     steps=8_000,
 )

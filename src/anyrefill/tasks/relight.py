@@ -5,7 +5,8 @@ and tinted (`recipes/world/people.py`). Caption: colour and direction as the vie
 the left".
 """
 
-from anyrefill.metrics import lpips_alex, psnr, ssim
+from anyrefill.judges import lpips_background
+from anyrefill.metrics import lpips_alex, psnr, rmse, ssim
 from anyrefill.tasks import Task
 
 __all__ = ["task"]
@@ -15,7 +16,8 @@ task = Task(
     summary="picture + words for a light -> the same in that light",
     prompt="the left photo in {caption}",
     caption_required=True,
-    metrics=(psnr, ssim, lpips_alex),
+    metrics=(rmse, psnr, ssim, lpips_alex),
+    judges=(lpips_background,),
     pairs=35,
     steps=8_000,
 )

@@ -1,13 +1,14 @@
 """Segment to image: a silhouette on the left, white on black, a photograph with such a subject painted on the right.
 
 The paper's silhouettes come from Grounded SAM; ours are those of `image_to_segment`, the same pair the other way
-round. Whether a painted photograph has the silhouette asked for takes a segmenter to say, so it is no metric of this
-task: `anyrefill.metrics.iou` compares what such a segmenter, e.g. the image-to-segment adapter, finds.
+round. Whether a painted photograph has the silhouette asked for takes a segmenter to say: U2-Net-p in
+`anyrefill.judges.iou_u2netp`.
 """
 
 from torch import Generator
 
-from anyrefill.metrics import lpips_alex, psnr, ssim
+from anyrefill.judges import iou_u2netp
+from anyrefill.metrics import kid_alex, lpips_alex, psnr, ssim
 from anyrefill.pairs import Pair, Photo, swap
 from anyrefill.tasks import Task, image_to_segment
 
@@ -26,6 +27,8 @@ task = Task(
     prompt="photo with this subject {caption}",
     make=make,
     metrics=(psnr, ssim, lpips_alex),
+    judges=(iou_u2netp,),
+    distances=(kid_alex,),
     pairs=10,
     steps=10_000,
 )

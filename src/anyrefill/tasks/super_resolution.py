@@ -43,6 +43,7 @@ task = Task(
     prompt="sharp photo {caption}",
     make=make,
     metrics=(psnr, ssim, lpips_alex),
+    split_by="factor",
     pairs=3450,
     steps=10_000,
 )

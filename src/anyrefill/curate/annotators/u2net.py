@@ -1,25 +1,14 @@
-"""Foreground by U2-Net-p (4.6 MB), through onnxruntime.
-
-Source: Qin et al. 2020, U^2-Net (arXiv 2005.09007); the preparation of pictures as in danielgatis/rembg.
-"""
+"""Foreground by U2-Net-p, see `anyrefill.metrics.u2netp`."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import final
 
-import numpy as np
-import torch
-from torch.nn.functional import interpolate
-
-from anyrefill.curate import weights
+from anyrefill.metrics import u2netp
 from anyrefill.pairs import Photo
-from anyrefill.types import Mask, Panel
+from anyrefill.types import Mask
 
 __all__ = ["U2NetP"]
-
-SIDE = 320
-MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
-DEVIATION = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
 
 
 @final
@@ -37,24 +26,8 @@ class U2NetP:
     name = "u2netp"
 
     def __init__(self, device: str = "cpu", folder: Path | None = None) -> None:
-        runtime = weights.require("onnxruntime")
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        providers = ["CUDAExecutionProvider"] if device.startswith("cuda") else []
-        self._session = runtime.InferenceSession(
-            str(weights.find(weights.U2NETP, folder)), options, providers=[*providers, "CPUExecutionProvider"]
-        )
-        self._input = self._session.get_inputs()[0].name
+        self._network = u2netp.U2NetP(device, folder)
 
     def __call__(self, photos: Sequence[Photo]) -> list[Mask]:
-        """Return 1 where the network is more than half as sure as where it is surest."""
-        return [self._segment(photo.pixels) for photo in photos]
-
-    def _segment(self, panel: Panel) -> Mask:
-        """Run the network on one panel at 320 x 320; it takes no batches."""
-        unit = interpolate((panel[None] + 1) / 2, (SIDE, SIDE), mode="bilinear", antialias=True).clamp(0, 1)
-        unit = (unit / unit.max().clamp_min(1e-6) - MEAN) / DEVIATION
-        (first, *_) = self._session.run(None, {self._input: unit.numpy().astype(np.float32)})
-        sure = torch.from_numpy(first).reshape(1, 1, SIDE, SIDE)
-        sure = (sure - sure.min()) / (sure.max() - sure.min()).clamp_min(1e-6)
-        return (interpolate(sure, tuple(panel.shape[1:]), mode="bilinear")[0] > 0.5).float()
+        """Return 1 where the network is more than half as sure as where it is surest; it takes no batches."""
+        return [self._network(photo.pixels) for photo in photos]

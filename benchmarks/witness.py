@@ -1,0 +1,178 @@
+"""Whether the error of the repainted reference ranks samples: a score without ground truth, or not.
+
+    python -m benchmarks.witness                             # 8 canvases, 8 seeds, 4 tasks
+    python -m benchmarks.witness --tasks deblur --canvases 16 --publish
+
+In full attention the model repaints the reference beside the target. Its distance to the reference that it was given,
+in latents and in LPIPS, is laid beside the painted target's LPIPS and RMSE to the truth of held-out pairs. "Over seeds"
+is Spearman's rank correlation over the seeds of one canvas, the mean over canvases; "over canvases" that of canvases,
+each the mean over its seeds; both with 95 % bootstrap intervals over canvases. "Picked" is the LPIPS of the seed that
+the witness picks, beside that of any seed and of the best. What was painted already is read from the JSON file.
+
+--publish writes the correlation of latents with LPIPS over seeds beside each shipped adapter, where `paint --best-of`
+looks for it; the record holds for the adapter's present file alone.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+
+from anyrefill.backbone.embedded import adapter_of
+from anyrefill.canvas import Canvas
+from anyrefill.evaluate import held_out_pairs
+from anyrefill.evaluate.report import interval, table
+from anyrefill.files import write_text
+from anyrefill.metrics import lpips_alex
+from anyrefill.painter import Painter, load
+from anyrefill.painter.witness import Witness, reference_errors
+from anyrefill.pairs import Pair
+from anyrefill.sample import sampling, sheets
+
+TASKS = ("deblur", "colorization", "canny-to-image", "image-to-segment")
+STEPS, RESAMPLES = 20, 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Painted:
+    """One painting: what the witness says, and how far it is from the truth.
+
+    Attributes:
+        task: whose adapter painted.
+        canvas: number of the held-out pair.
+        seed: of the noise.
+        latents: ||x - z|| / ||z|| of the reference's tokens.
+        left: LPIPS of the repainted reference to the one that the autoencoder gives back.
+        lpips: of the painted target to the truth.
+        rmse: of the painted target to the truth, of the range [0, 1].
+    """
+
+    task: str
+    canvas: int
+    seed: int
+    latents: float
+    left: float
+    lpips: float
+    rmse: float
+
+
+def main() -> None:
+    """Paint what is missing, write it and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--tasks", nargs="+", default=TASKS)
+    parser.add_argument("--canvases", type=int, default=8)
+    parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--json", type=Path, default=Path("out/witness.json"))
+    parser.add_argument("--publish", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = read(options.json)
+    painters = [load(task, solver="ab2") for task in options.tasks]  # at once: adapters may be replaced meanwhile
+    for number in range(options.canvases):
+        for painter in painters:
+            name = painter.task.name
+            if (name, number) not in {(row.task, row.canvas) for row in rows}:
+                pair = held_out_pairs(painter.task, painter.size, limit=number + 1)[number]
+                rows += painted(painter, pair, number, options.seeds)
+                write_text(options.json, json.dumps([asdict(row) for row in rows]) + "\n")
+                print(f"{name}, canvas {number}", flush=True)
+    print(summary(rows))
+    if options.publish:
+        for task in options.tasks:
+            print(published([row for row in rows if row.task == task]).write(adapter_of(task)))
+
+
+def read(path: Path) -> list[Painted]:
+    """Return what an earlier run wrote."""
+    return [Painted(**row) for row in json.loads(path.read_text(encoding="utf-8"))] if path.exists() else []
+
+
+def painted(painter: Painter, pair: Pair, number: int, seeds: int) -> Iterator[Painted]:
+    """Yield one canvas painted from several seeds."""
+    canvas = Canvas.stitch(pair.reference, pair.target, painter.task.mask(pair))
+    backbone, prompt = painter.backbone, painter.task.fill_prompt(pair.caption)
+    run = sampling(
+        backbone, [canvas] * seeds, [prompt] * seeds, seeds=list(range(seeds)), steps=STEPS,
+        guidance=painter.guidance, solver=painter.solver,
+    )  # fmt: skip
+    *_, last = run
+    with torch.no_grad():
+        given = backbone.decode(backbone.encode(canvas.masked[None]))[0].float()
+    decoded, errors = sheets(backbone, [canvas] * seeds, last.latents), reference_errors(backbone, canvas, last.latents)
+    for seed, (error, sheet) in enumerate(zip(errors, decoded, strict=True)):
+        target = canvas.paste(sheet).clamp(-1, 1)
+        yield Painted(
+            task=painter.task.name,
+            canvas=number,
+            seed=seed,
+            latents=error,
+            left=lpips_alex(canvas.beside(sheet).clamp(-1, 1), canvas.beside(given).clamp(-1, 1)),
+            lpips=lpips_alex(target, pair.target),
+            rmse=float((target - pair.target).pow(2).mean().sqrt() / 2),
+        )
+
+
+def published(rows: Sequence[Painted]) -> Witness:
+    """Return what `paint --best-of` asks for."""
+    within = over_seeds(rows, "latents", "lpips")
+    low, high = interval(within)
+    seeds = len({row.seed for row in rows})
+    return Witness(correlation=sum(within) / len(within), low=low, high=high, canvases=len(within), seeds=seeds)
+
+
+def over_seeds(rows: Sequence[Painted], witness: str, judge: str) -> list[float]:
+    """Return each canvas's rank correlation over its seeds."""
+    pairs = zip(grid(rows, witness), grid(rows, judge), strict=True)
+    return [float(spearmanr(said, truth).statistic) for said, truth in pairs]
+
+
+def summary(rows: Sequence[Painted]) -> str:
+    """Return the table of correlations."""
+    head = ["task", "witness", "judge", "over seeds", "over canvases", "picked", "any", "best"]
+    body = [
+        [task, witness, judge, *correlations([row for row in rows if row.task == task], witness, judge)]
+        for task in dict.fromkeys(row.task for row in rows)
+        for witness in ("latents", "left")
+        for judge in ("lpips", "rmse")
+    ]
+    return table([head, *body])
+
+
+def correlations(rows: Sequence[Painted], witness: str, judge: str) -> list[str]:
+    """Return the cells of one line."""
+    said, truth = grid(rows, witness), grid(rows, judge)
+    within = over_seeds(rows, witness, judge)
+    low, high = interval(within)
+    between = spearmanr(said.mean(1), truth.mean(1)).statistic
+    drawn = bootstrapped(said.mean(1), truth.mean(1), lambda one, other: float(spearmanr(one, other).statistic))
+    picked = truth[np.arange(len(truth)), said.argmin(1)].mean()
+    return [
+        f"{np.mean(within):.2f} [{low:.2f}, {high:.2f}]",
+        f"{between:.2f} [{drawn[0]:.2f}, {drawn[1]:.2f}]",
+        *(f"{value:.4f}" for value in (picked, truth.mean(), truth.min(1).mean())),
+    ]
+
+
+def grid(rows: Sequence[Painted], name: str) -> np.ndarray:
+    """Return one measure as (canvases, seeds)."""
+    canvases = sorted({row.canvas for row in rows})
+    return np.array([[getattr(row, name) for row in rows if row.canvas == canvas] for canvas in canvases])
+
+
+def bootstrapped(
+    one: np.ndarray, other: np.ndarray, score: Callable[[np.ndarray, np.ndarray], float]
+) -> tuple[float, float]:
+    """Return the percentile bootstrap interval of a score of paired values; draws of equal values do not count."""
+    draws = np.random.default_rng(0).integers(0, len(one), (RESAMPLES, len(one)))
+    scores = [score(one[draw], other[draw]) for draw in draws if len(set(draw.tolist())) > 2]
+    low, high = np.percentile(scores, [2.5, 97.5])
+    return float(low), float(high)
+
+
+if __name__ == "__main__":
+    main()

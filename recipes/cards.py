@@ -1,0 +1,198 @@
+"""Write a card for every shipped task, and their index, into docs/tasks.
+
+    python -m recipes.cards                          # seconds: nothing is measured here, see recipes.results
+
+A card tells how the adapter was trained (its passport, and the log of the run where that is still on this machine),
+what it scores (docs/results/TASK.json), at how many pairs (docs/results/efficiency.json), what it looks like
+(docs/tasks/TASK.jpg) and where it fails.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from anyrefill import tasks
+from anyrefill.backbone.adapters.header import read_passport
+from anyrefill.backbone.adapters.lora import TARGETS
+from anyrefill.backbone.embedded import adapter_of, shipped
+from anyrefill.evaluate.goals import GOALS, goal_table, outcome
+from anyrefill.evaluate.report import Report, Score, read_reports, table
+from anyrefill.files import write_text
+from anyrefill.tasks import Task
+from recipes.plots import Point, plot
+from recipes.world.fetch import WORLD
+
+DOCS = Path(__file__).parents[1] / "docs"
+RUNS = WORLD.parent / "runs"
+
+FAILURES = {
+    "canny-to-image": "Edges come back as texture more than as objects: what lies between them is guessed.",
+    "colorization": "Colours wander: large surfaces take a plausible tone rather than the right one.",
+    "deblur": "Fine texture is smoothed away with the noise; letters do not come back.",
+    "image-to-segment": "A subject as busy as what is behind it is found in part or not at all.",
+}
+"""What was seen to go wrong again and again, one sentence each; the three worst pairs stand on every sheet anyway."""
+
+COPY, OTHER, BARE = "copy of the reference", "from another reference", "without the adapter"
+
+
+def write_all(docs: Path = DOCS, runs: Path = RUNS) -> None:
+    """Write every card and the index."""
+    note_times(docs / "results" / "training.json", runs)
+    for name in shipped():
+        points = efficiency(docs / "results" / "efficiency.json", name)
+        if points:
+            write_text(docs / "tasks" / f"{name}-pairs.svg", plot(points, label=points[0].label))
+        write_text(docs / "tasks" / f"{name}.md", card(name, docs, points))
+    write_text(docs / "tasks" / "index.md", index(docs))
+
+
+def card(name: str, docs: Path, points: Sequence["Point"] = ()) -> str:
+    """Return the card of one task."""
+    task = tasks.get(name)
+    return (
+        "\n\n".join([f"# {name}", f"{task.summary}.", *_use(task), *_training(name, docs), *_found(name, docs, points)])
+        + "\n"
+    )
+
+
+def index(docs: Path) -> str:
+    """Return the table of all tasks with what each scores first of all."""
+    rows = [["task", "what", "score", "painted", COPY, BARE, "goals met"]]
+    for name in shipped():
+        report = report_of(name, docs)
+        rows.append(
+            [
+                f"[{name}]({name}.md)",
+                tasks.get(name).summary,
+                *(_scores(report) if report else ["", "not measured"] + [""] * 3),
+            ]
+        )
+    head = (
+        "# Tasks\n\nWhat ships with the embedded backbone. Means over held-out pairs with 95 % intervals; each card "
+        "has all scores, how the adapter was trained, pictures, and where it fails. Written by "
+        "`python -m recipes.cards`; [how adapters act together](mixing.md)."
+    )
+    return f"{head}\n\n{table(rows)}\n"
+
+
+def report_of(name: str, docs: Path) -> Report | None:
+    """Return what was measured of a task, if anything was."""
+    path = docs / "results" / f"{name}.json"
+    return read_reports(path)[0] if path.is_file() else None
+
+
+def note_times(path: Path, runs: Path) -> None:
+    """Keep how long each adapter was trained, as the logs of runs on this machine tell, in a file that is committed."""
+    times = json.loads(path.read_text()) if path.is_file() else {}
+    for log in sorted(runs.glob("*/log.jsonl")):
+        if (log.parent / "adapter.safetensors").is_file() and log.parent.name in shipped():
+            lines = [json.loads(line) for line in log.read_text().splitlines()]
+            times[log.parent.name] = {
+                "steps": lines[-1]["step"],
+                "seconds": round(sum(line["seconds"] for line in lines)),
+            }
+    write_text(path, json.dumps(times, indent=1, sort_keys=True) + "\n")
+
+
+def efficiency(path: Path, name: str) -> list["Point"]:
+    """Return a task's score by how many pairs it was trained on."""
+    if not path.is_file():
+        return []
+    entries = [entry for entry in json.loads(path.read_text()) if entry["task"] == name]
+    return [
+        Point(
+            x=entry["pairs"],
+            y=entry["mean"],
+            low=entry["low"],
+            high=entry["high"],
+            label=f"{entry['metric']}, {entry['steps']} steps each",
+        )
+        for entry in sorted(entries, key=lambda entry: entry["pairs"])
+    ]
+
+
+def _use(task: Task) -> Iterator[str]:
+    """Yield how one asks for it."""
+    words = ' --caption "..."' if task.caption_required else ""
+    kept = " TARGET.jpg --mask HOLE.png" if task.mask is not tasks.whole_panel else ""
+    yield f"```sh\nanyrefill paint {task.name} REFERENCE.jpg{kept}{words} --out painted.png\n```"
+    yield f"Prompt: `{task.prompt}`" + (" (a caption is needed)." if task.caption_required else ".")
+
+
+def _training(name: str, docs: Path) -> Iterator[str]:
+    """Yield how the adapter came about."""
+    passport, path = read_passport(adapter_of(name)), docs / "results" / "training.json"
+    known = json.loads(path.read_text()).get(name) if path.is_file() else None
+    time = (
+        f"{known['seconds'] / 60:.0f} minutes of one shared core"
+        if known and known["steps"] == passport.steps
+        else "not kept"
+    )
+    yield table(
+        [
+            ["training", ""],
+            ["pairs", str(passport.pairs)],
+            ["steps of 16", str(passport.steps)],
+            ["time", time],
+            ["rank", str(passport.rank)],
+            ["layers", _layers(passport.targets)],
+            ["attention", passport.attention],
+            ["file", f"{adapter_of(name).stat().st_size / 1e6:.1f} MB"],
+        ]
+    )
+
+
+def _layers(targets: tuple[str, ...]) -> str:
+    """Return the name of a list of layers, or the list."""
+    names = [name for name, layers in TARGETS.items() if set(layers) == set(targets)]
+    return names[0] if names else ", ".join(targets)
+
+
+def _found(name: str, docs: Path, points: Sequence["Point"]) -> Iterator[str]:
+    """Yield what was measured and seen."""
+    report = report_of(name, docs)
+    if report is None:
+        yield "Not measured yet."
+        return
+    yield "## Scores on held-out pairs"
+    yield report.to_markdown()
+    if any(goal.task == name for goal in GOALS):
+        yield f"## Goals\n\n{goal_table([report])}"
+    if (docs / "tasks" / f"{name}.jpg").is_file():
+        metric = report.rows[0].scores[0].metric
+        yield (
+            f"## Pictures\n\nLeft the first four held-out pairs, right the three worst by {metric}; whose pictures "
+            "these are: [Data](../data.md)."
+        )
+        yield f"![what {name} was given, painted, and should have painted]({name}.jpg)"
+    if points:
+        yield "## Fewer pairs\n\nThe same steps from fewer pairs (`python -m recipes.efficiency`), 95 % intervals."
+        yield f"![score by pairs]({name}-pairs.svg)"
+    if name in FAILURES:
+        yield f"## Known failures\n\n{FAILURES[name]}"
+
+
+def _scores(report: Report) -> list[str]:
+    """Return a line of the index: score, its mean for painter and baselines, goals met."""
+    goals = [goal for goal in GOALS if goal.task == report.task and goal.row == "painted"]
+    metric = goals[0].metric if goals else report.rows[0].scores[0].metric
+    met = [outcome(goal, report).met for goal in GOALS if goal.task == report.task]
+    return [
+        metric,
+        *(_cell(report, row, metric) for row in ("painted", COPY, BARE)),
+        f"{met.count(True)} of {len(met)}" if met else "",
+    ]
+
+
+def _cell(report: Report, row: str, metric: str) -> str:
+    """Return one score, or nothing where there is none."""
+    try:
+        score: Score = report.score(row, metric)
+    except KeyError:
+        return ""
+    return str(score)
+
+
+if __name__ == "__main__":
+    write_all()

@@ -1,0 +1,113 @@
+"""Let every two editing adapters act at once and see what each task's own score loses: arXiv 2502.11158, figure 10.
+
+    python -m recipes.mixing                             # 16 held-out pairs each, 12 s a pair of tasks on one core
+
+Each task is asked for by its own prompt on its own held-out pairs, alone and with each other adapter merged in at full
+weight. Scores go to docs/results/mixing.json, the tables to docs/tasks/mixing.md.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+
+import torch
+from tqdm import tqdm
+
+from anyrefill import tasks
+from anyrefill.backbone.embedded import shipped
+from anyrefill.evaluate import evaluating, held_out_pairs, heldout
+from anyrefill.evaluate.report import Score, table
+from anyrefill.files import write_text
+from anyrefill.metrics.features import alex_features
+from anyrefill.painter import load
+from anyrefill.pairs import Pair
+from anyrefill.types import Panel
+from recipes.cards import DOCS
+
+EDITING = ("deblur", "super-resolution", "age", "gender", "relight", "ref-inpainting")
+SCORES = DOCS / "results" / "mixing.json"
+ALONE = "alone"
+
+
+def main() -> None:
+    """Measure what is missing, then write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--limit", type=int, default=16)
+    parser.add_argument("--redo", action="store_true")
+    parser.add_argument("--reuse", action="store_true", help="measure nothing")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    entries = [] if args.redo or not SCORES.is_file() else json.loads(SCORES.read_text())
+    there = [name for name in EDITING if name in shipped() and heldout(name).is_dir()]
+    wanted = [(name, other) for name in there for other in (ALONE, *there) if other != name]
+    done = {(entry["task"], entry["other"]) for entry in entries}
+    for name, other in () if args.reuse else tqdm([one for one in wanted if one not in done], unit="mix"):
+        entries.append(measured(name, other, args.limit))
+        write_text(SCORES, "[" + ",\n".join(json.dumps(entry) for entry in entries) + "]\n")
+    write_text(DOCS / "tasks" / "mixing.md", page(entries))
+
+
+def measured(name: str, other: str, limit: int) -> dict[str, object]:
+    """Return what one task scores with another adapter at work."""
+    painter = load(name, adapter=name if other == ALONE else f"{name}+{other}", dtype=torch.bfloat16)
+    pairs = held_out_pairs(painter.task, painter.size, limit=limit)
+    *_, last = evaluating(painter, pairs, baselines=False)
+    if last.report is None:
+        raise RuntimeError("an evaluation ends with its report")
+    score = last.report.score("painted", tasks.get(name).metrics[0].__name__)
+    return {
+        "task": name, "other": other, "pairs": len(pairs), "metric": score.metric, "aim": score.aim,
+        "mean": score.mean, "low": score.low, "high": score.high, "found_again": found_again(last.painted, pairs),
+    }  # fmt: skip
+
+
+def found_again(painted: Sequence[Panel], pairs: Sequence[Pair]) -> float | None:
+    """Return the share of painted people who are nearest to a picture of themselves, of all the pairs' references.
+
+    Near in `alex_features`, a network of objects and not of faces, so this is a weak measure of identity; None where
+    the pairs do not say who is in them, or show less than two people.
+    """
+    people = [pair.extra.get("person") for pair in pairs]
+    if None in people or len(set(people)) < 2:
+        return None
+    found, known = alex_features(painted), alex_features([pair.reference for pair in pairs])
+    nearest = torch.cdist(found, known).argmin(dim=1).tolist()
+    return sum(people[index] == person for index, person in zip(nearest, people, strict=True)) / len(people)
+
+
+def page(entries: Sequence[dict[str, object]]) -> str:
+    """Return docs/tasks/mixing.md."""
+    names = list(dict.fromkeys(str(entry["task"]) for entry in entries))
+    by = {(str(entry["task"]), str(entry["other"])): entry for entry in entries}
+
+    def cell(name: str, other: str) -> str:
+        entry = by.get((name, other))
+        return "" if entry is None else _words(entry)
+
+    rows = [["own score of", ALONE, *(f"with {name}" for name in names)]]
+    rows += [[_head(by[name, ALONE]), cell(name, ALONE), *(cell(name, other) for other in names)] for name in names]
+    counts = ", ".join(sorted({str(entry["pairs"]) for entry in entries})) or "not measured yet"
+    return (
+        "# Adapters together\n\n`anyrefill paint age:0.8+gender ...` lets several adapters act in one picture, without "
+        "further training. Below each editing task is asked for by its own prompt on its own held-out pairs, alone and "
+        "with another adapter merged in at full weight; means with 95 % intervals. *Found again* is the share of "
+        "people nearest to a picture of themselves in AlexNet's features, where the pairs say who is in them. "
+        f"Held-out pairs of each: {counts}. Regenerate with `python -m recipes.mixing`.\n\n{table(rows)}\n"
+    )
+
+
+def _head(entry: dict[str, object]) -> str:
+    """Return what a row is about."""
+    return f"{entry['task']}, {entry['metric']} {'↑' if entry['aim'] == 'higher' else '↓'}"
+
+
+def _words(entry: dict[str, object]) -> str:
+    """Return one cell."""
+    mean, low, high = (float(str(entry[key])) for key in ("mean", "low", "high"))
+    score = str(Score(metric="", aim="", mean=mean, low=low, high=high))
+    found = entry["found_again"]
+    return score if found is None else f"{score}, found again {float(str(found)):.0%}"
+
+
+if __name__ == "__main__":
+    main()

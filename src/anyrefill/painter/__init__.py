@@ -1,0 +1,8 @@
+"""What people use: a backbone, a task and its adapter, called like a function."""
+
+from anyrefill.painter.fitting import Frame, OutSize, Way
+from anyrefill.painter.loading import load
+from anyrefill.painter.painter import Painter
+from anyrefill.painter.records import Request, Stage
+
+__all__ = ["Frame", "OutSize", "Painter", "Request", "Stage", "Way", "load"]

@@ -1,0 +1,127 @@
+"""From names to a painter: task, base, adapter."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import torch
+
+from anyrefill import tasks
+from anyrefill.backbone import Attention, MaskRule, known_attention
+from anyrefill.backbone.adapters.find import find_adapters
+from anyrefill.backbone.adapters.header import read_passport
+from anyrefill.backbone.adapters.lora import merge
+from anyrefill.backbone.adapters.mix import Part, add_adapters, agreed, join_prompts, parts
+from anyrefill.backbone.adapters.passport import Passport
+from anyrefill.backbone.embedded import find_base
+from anyrefill.backbone.fill import FluxFill
+from anyrefill.errors import UserError
+from anyrefill.flow import Solver
+from anyrefill.painter.painter import Painter
+from anyrefill.painter.witness import Witness
+from anyrefill.tasks import Task
+
+__all__ = ["load"]
+
+
+def load(
+    task: str | Task,
+    backbone: str | Path = "micro",
+    adapter: str | Path | None = None,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
+    attention: str | None = None,
+    solver: Solver = "euler",
+) -> Painter:
+    """Load a backbone and the adapter of a task.
+
+    Args:
+        task: a name, a ``.py`` file that defines a task, or a task; several at once as in ``age:0.8+gender``.
+        backbone: ``micro``, the embedded one; a folder in diffusers' FLUX.1-Fill layout; or a hub id.
+        adapter: a file, or the folder of a training run, several at once as in ``runs/age:0.8+runs/gender``;
+            ``none`` for the bare backbone. By default the one that ships with the embedded backbone, and none on any
+            other.
+        device: where to paint.
+        dtype: of all weights; by default float32 on the CPU and bfloat16 elsewhere.
+        attention: full, clean_ref or clean_ref_text; by default what the adapter was trained with. Another one is
+            taken all the same, and noted.
+        solver: euler, ab2, ab3 or unipc2.
+
+    Raises:
+        UserError: there is no such task, backbone, adapter or attention, the adapter belongs to another backbone, or
+            several cannot paint together.
+    """
+    task, named = _named(task)
+    base = find_base(backbone)
+    found = find_adapters(named, adapter, embedded=str(backbone) == "micro")
+    passport = agreed([path for path, _ in found])
+    model = FluxFill.load(
+        base,
+        device=device,
+        dtype=dtype,
+        mask_rule=cast(MaskRule, passport.mask_rule) if passport else "binary",
+        max_sequence_length=passport.max_sequence_length if passport else None,
+    )
+    merged = None
+    if found:
+        add_adapters(model, found)
+        merged = merge(model)
+        if any(read_passport(path).kind == "prompt" for path, _ in found):
+            merged = None  # the way out of the weights would leave the prompt in
+    painter = replace(_painter(task, model, passport), merged=merged)
+    trained = known_attention(passport.attention) if passport else "full"
+    asked = trained if attention is None else known_attention(attention)
+    notes = painter.notes if asked == trained else (*painter.notes, _mismatch(asked, trained))
+    witness = Witness.read(found[0][0]) if len(found) == 1 else None
+    return replace(painter, solver=solver, attention=asked, notes=notes, witness=witness)
+
+
+def _painter(task: Task, model: FluxFill, passport: Passport | None) -> Painter:
+    """Return a painter with the settings of the adapter, or else of the base."""
+    if passport is None:
+        side = model.settings.panel
+        return Painter(backbone=model, task=task, size=(side, side), guidance=model.settings.guidance)
+    notes = ()
+    if passport.task != task.name:
+        notes = (f"The adapter was trained for {passport.task}, not for {task.name}.",)
+    size = (passport.height, passport.width // 2)
+    return Painter(
+        backbone=model, task=task, size=size, guidance=passport.guidance_paint, passport=passport, notes=notes
+    )
+
+
+def _mismatch(asked: Attention, trained: Attention) -> str:
+    """Return what to tell a user who asks for another attention than was trained."""
+    return f"What paints was trained with {trained} attention, not with {asked}: expect worse pictures."
+
+
+def _named(task: str | Task) -> tuple[Task, tuple[Part, ...]]:
+    """Return the task to paint, and the names and weights of what it is made of."""
+    if isinstance(task, Task):
+        return task, (Part(name=task.name),)
+    asked = parts(task)
+    several = [tasks.get(part.name) for part in asked]
+    named = tuple(replace(part, name=one.name) for part, one in zip(asked, several, strict=True))
+    return _together(several), named
+
+
+def _together(several: Sequence[Task]) -> Task:
+    """Return several tasks as one, and refuse those that one picture cannot answer."""
+    first = several[0]
+    for other in several[1:]:
+        if (other.mask, other.decode) != (first.mask, first.decode):
+            raise UserError(
+                f"{first.name} and {other.name} cannot be painted together: they paint other parts of the target, or "
+                "their answers are read differently."
+            )
+    if len(several) == 1:
+        return first
+    return replace(
+        first,
+        name="+".join(task.name for task in several),
+        summary=" + ".join(task.summary for task in several),
+        prompt=join_prompts([task.prompt for task in several]),
+        caption_required=any(task.caption_required for task in several),
+        make=None,
+    )

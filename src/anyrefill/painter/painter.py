@@ -1,0 +1,229 @@
+"""The painter of one task."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import final
+
+from PIL import Image
+
+from anyrefill import images
+from anyrefill.backbone import Attention, Backbone
+from anyrefill.backbone.adapters.lora import Merged
+from anyrefill.backbone.adapters.passport import Passport
+from anyrefill.canvas import Canvas
+from anyrefill.errors import UserError
+from anyrefill.flow import Solver
+from anyrefill.images import ImageLike
+from anyrefill.painter.asking import ask
+from anyrefill.painter.fitting import OutSize, Way
+from anyrefill.painter.records import Request, Sampler, Stage
+from anyrefill.painter.running import running
+from anyrefill.painter.witness import Witness
+from anyrefill.pairs import Pair
+from anyrefill.sample import panels
+from anyrefill.tasks import Task
+from anyrefill.types import Panel, Size
+
+__all__ = ["Painter"]
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Painter:
+    """Paints the right panel of one task; ``load`` makes one.
+
+    Attributes:
+        backbone: the fill model, its adapter in place.
+        task: what to paint.
+        size: (height, width) of the panel that the model was trained on.
+        guidance: distilled guidance strength, unless a call says otherwise.
+        steps: of the solver, unless a call says otherwise.
+        solver: how the steps are taken.
+        attention: who attends to whom; what the adapter was trained with.
+        passport: of the adapter; None for the bare backbone.
+        witness: whether the repainted reference ranks this adapter's paintings; None where nobody measured it.
+        merged: its way out of the backbone's weights; None for the bare backbone and for prompts.
+        notes: sentences to tell the user once.
+    """
+
+    backbone: Backbone
+    task: Task
+    size: Size = (512, 512)
+    guidance: float = 30.0
+    steps: int = 20
+    solver: Solver = "euler"
+    attention: Attention = "full"
+    passport: Passport | None = None
+    witness: Witness | None = None
+    merged: Merged | None = None
+    notes: tuple[str, ...] = ()
+
+    def __call__(
+        self,
+        reference: ImageLike,
+        target: ImageLike | None = None,
+        *,
+        more: Sequence[ImageLike] = (),
+        mask: ImageLike | None = None,
+        caption: str = "",
+        size: OutSize = "keep",
+        way: Way = "stretch",
+        steps: int | None = None,
+        guidance: float | None = None,
+        seed: int = 0,
+        best_of: int = 1,
+        repair_colour: bool = False,
+    ) -> Image.Image:
+        """Return the painted right panel.
+
+        Args:
+            reference: the left panel.
+            target: the right panel; only needed where the task keeps a part of it.
+            more: further references, which stand beyond the first.
+            mask: white where the target is to be painted; as large as the target.
+            caption: the words that fill the task's prompt template.
+            size: whether the painting is as large as the target (the reference, where there is no target), or as the
+                painter's panel.
+            way: how a picture of another size than the panel's is painted.
+            steps: of the solver, one backbone call each.
+            guidance: distilled guidance strength.
+            seed: of the noise; of the first, where several are painted.
+            best_of: how many are painted; the one whose reference was repainted best is kept.
+            repair_colour: whether colours are moved towards kept pixels around the hole, where that lowers the error of
+                others.
+
+        Raises:
+            UserError: a picture cannot be read or does not fit the task, there are fewer than 1 steps, or nothing is
+                known to tell good paintings of this adapter from bad ones.
+        """
+        request = self.prepare(reference, target, more=more, mask=mask, caption=caption, size=size, way=way)
+        run = self.fulfilling(
+            request, steps=steps, guidance=guidance, seed=seed, best_of=best_of, repair_colour=repair_colour
+        )
+        *_, last = run
+        return images.to_pil(last.panels[0])
+
+    def prepare(
+        self,
+        reference: ImageLike,
+        target: ImageLike | None = None,
+        *,
+        more: Sequence[ImageLike] = (),
+        mask: ImageLike | None = None,
+        caption: str = "",
+        size: OutSize = "keep",
+        way: Way = "stretch",
+    ) -> Request:
+        """Read and fit the pictures of one painting, and refuse what cannot be painted.
+
+        Arguments and errors are those of a call.
+        """
+        request = ask(self.task, self.size, (reference, *more), target, mask, caption, size, way)
+        return replace(request, notes=(*self.notes, *request.notes))
+
+    def fulfilling(
+        self,
+        request: Request,
+        *,
+        steps: int | None = None,
+        guidance: float | None = None,
+        seed: int = 0,
+        best_of: int = 1,
+        repair_colour: bool = False,
+    ) -> Iterator[Stage]:
+        """Yield after every step, at last with the painting in the size that was asked for.
+
+        Arguments and errors are those of a call.
+        """
+        if best_of != 1:
+            self._check_best_of(best_of, request)
+        pair, seeds = request.pair, range(seed, seed + best_of)
+        canvas = Canvas.stitch((pair.reference, *request.more), pair.target, self.task.mask(pair))
+        prompt, sampler = self.task.fill_prompt(pair.caption), self._sampler(steps, guidance)
+        return running(self.backbone, request, canvas, prompt, sampler, seeds=seeds, repair=repair_colour)
+
+    def batch(
+        self,
+        pairs: Sequence[Pair],
+        *,
+        steps: int | None = None,
+        guidance: float | None = None,
+        seed: int = 0,
+        batch_size: int = 8,
+    ) -> list[Panel]:
+        """Return the painted panels of many pairs; ``painting`` tells of the progress too.
+
+        Args:
+            pairs: as a folder of pairs gives them; what their targets show below the mask is not looked at.
+            steps: of the solver, one backbone call each.
+            guidance: distilled guidance strength.
+            seed: of the first pair's noise; the next pair's is one more, and so on.
+            batch_size: canvases that go through the backbone together.
+
+        Raises:
+            UserError: a pair does not fit the task, or there are fewer than 1 steps.
+        """
+        run = self.painting(pairs, steps=steps, guidance=guidance, seed=seed, batch_size=batch_size)
+        return [panel for stage in run for panel in stage.panels]
+
+    def painting(
+        self,
+        pairs: Sequence[Pair],
+        *,
+        steps: int | None = None,
+        guidance: float | None = None,
+        seed: int = 0,
+        batch_size: int = 8,
+    ) -> Iterator[Stage]:
+        """Yield after every call of the backbone: the caller draws a progress bar, or stops asking.
+
+        Arguments and errors are those of ``batch``.
+        """
+        sampler = self._sampler(steps, guidance)
+        done, total = 0, self.calls(len(pairs), steps=steps, batch_size=batch_size)
+        for first in range(0, len(pairs), batch_size):
+            canvases = [self._canvas(pair) for pair in pairs[first : first + batch_size]]
+            prompts = [self.task.fill_prompt(pair.caption) for pair in pairs[first : first + batch_size]]
+            seeds = [seed + first + index for index in range(len(canvases))]
+            for step in sampler.sampling(self.backbone, canvases, prompts, seeds):
+                done += 1
+                painted = panels(self.backbone, canvases, step.latents) if step.done == step.steps else []
+                yield Stage(done=done, total=total, panels=tuple(painted))
+
+    def calls(self, count: int, *, steps: int | None = None, batch_size: int = 8) -> int:
+        """Return how many backbone calls ``painting`` makes for that many pairs."""
+        return -(-count // batch_size) * (self.steps if steps is None else steps)
+
+    def _canvas(self, pair: Pair) -> Canvas:
+        """Return what the backbone gets to see of a pair."""
+        return Canvas.stitch(pair.reference, pair.target, self.task.mask(pair))
+
+    def _check_best_of(self, count: int, request: Request) -> None:
+        """Refuse a choice that would be made by chance."""
+        if count < 1:
+            raise UserError(f"The best of at least 1 painting can be kept, not of {count}.")
+        if request.frame.tile is not None:
+            raise UserError("The best of several can be kept of whole paintings only, not of tiles.")
+        if self.attention != "full":
+            raise UserError(
+                f"With {self.attention} attention the reference is not repainted, so nothing tells the best of several."
+            )
+        if self.witness is None:
+            raise UserError(
+                f"Nobody measured whether the repainted reference tells good paintings of {self.task.name} by this "
+                "adapter from bad ones: python -m benchmarks.witness --publish does."
+            )
+        if not self.witness.ranks:
+            raise UserError(
+                f"The repainted reference does not tell good paintings of {self.task.name} from bad ones (rank "
+                f"correlation {self.witness}), so the best of several would be chosen by chance."
+            )
+
+    def _sampler(self, steps: int | None, guidance: float | None) -> Sampler:
+        """Return how to sample, where a call says nothing else."""
+        return Sampler(
+            steps=self.steps if steps is None else steps,
+            guidance=self.guidance if guidance is None else guidance,
+            solver=self.solver,
+            attention=self.attention,
+        )

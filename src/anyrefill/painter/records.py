@@ -1,0 +1,100 @@
+"""What a painter is asked for, and what it tells on the way."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from anyrefill.backbone import Attention, Backbone
+from anyrefill.canvas import Canvas
+from anyrefill.flow import Solver
+from anyrefill.painter.fitting import Frame
+from anyrefill.pairs import Pair
+from anyrefill.sample import Large, Step, sampling, sampling_large
+from anyrefill.types import Panel
+
+__all__ = ["Request", "Sampler", "Stage"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One painting to be done.
+
+    Attributes:
+        pair: reference and target in the size that is painted; what the target shows below the mask is not looked at.
+        more: further references, of the same size.
+        frame: how large that is, and how large the painting comes out.
+        kept: the target in the size that comes out.
+        mask: 1 where the painting goes, in the size that comes out.
+        notes: sentences to tell the user: what was resized, what was not used.
+    """
+
+    pair: Pair
+    more: tuple[Panel, ...] = ()
+    frame: Frame
+    kept: Float[Tensor, "3 h w"]
+    mask: Float[Tensor, "1 h w"]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampler:
+    """How a painter samples.
+
+    Attributes:
+        steps: of the solver, one backbone call each.
+        guidance: distilled guidance strength.
+        solver: how the steps are taken.
+        attention: who attends to whom.
+    """
+
+    steps: int
+    guidance: float
+    solver: Solver
+    attention: Attention
+
+    def sampling(
+        self, backbone: Backbone, canvases: Sequence[Canvas], prompts: Sequence[str], seeds: Sequence[int]
+    ) -> Iterator[Step]:
+        """Sample canvases of one size."""
+        return sampling(
+            backbone,
+            canvases,
+            prompts,
+            seeds=seeds,
+            steps=self.steps,
+            guidance=self.guidance,
+            solver=self.solver,
+            attention=self.attention,
+        )
+
+    def sampling_large(self, backbone: Backbone, large: Large, prompt: str, seed: int) -> Iterator[Step]:
+        """Sample the tiles of one canvas."""
+        return sampling_large(
+            backbone,
+            large,
+            prompt,
+            seed=seed,
+            steps=self.steps,
+            guidance=self.guidance,
+            solver=self.solver,
+            attention=self.attention,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """Where a run stands after one call of the backbone, or one of each tile.
+
+    Attributes:
+        done: calls made.
+        total: calls of the whole run.
+        panels: what this call has finished, in the order that was asked for; mostly nothing.
+        notes: sentences to tell the user about what it has finished.
+    """
+
+    done: int
+    total: int
+    panels: tuple[Panel, ...] = ()
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,178 @@
+"""The pages that recipes write hold the numbers that were measured, and say what was not."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from recipes import cards, efficiency, mixing, results
+from recipes.plots import Point, plot
+
+from anyrefill import Pair, PairFolder, write_pairs
+from anyrefill.evaluate import heldout
+from anyrefill.evaluate.report import Report, Row, Score, read_reports
+from anyrefill.files import write_text
+from panels import random_panel
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def report(task: str = "colorization") -> Report:
+    def scores(level: float) -> tuple[Score, ...]:
+        return tuple(
+            Score.of(name, aim, [level, level + 1, level + 2])
+            for name, aim in (("luma_psnr", "higher"), ("colourfulness_ratio", "one"), ("lpips_alex", "lower"))
+        )
+
+    names = ("painted", "from another reference", "without the adapter", "copy of the reference")
+    rows = tuple(Row(name=name, scores=scores(30.0 - 2 * index)) for index, name in enumerate(names))
+    return Report(task=task, count=3, steps=20, guidance=1.0, seed=0, seconds=0.5, rows=rows, dtype="bfloat16")
+
+
+@pytest.fixture
+def docs(as_micro: Path, tmp_path: Path) -> Path:
+    """Return a folder with the scores of one of two shipped tasks."""
+    assert as_micro.is_dir()
+    write_text(tmp_path / "results" / "colorization.json", f"[{report().to_json()}]\n")
+    run = tmp_path / "runs" / "colorization"
+    run.mkdir(parents=True)
+    (run / "adapter.safetensors").touch()
+    (run / "log.jsonl").write_text("".join(f'{{"step": {step}, "seconds": 90.0}}\n' for step in (1, 2)))
+    return tmp_path
+
+
+def test_a_card_tells_training_scores_and_pairs(docs: Path) -> None:
+    entries = [
+        {
+            "task": "colorization",
+            "pairs": pairs,
+            "steps": 9,
+            "metric": "luma_psnr",
+            "mean": m,
+            "low": m - 1,
+            "high": m + 1,
+        }
+        for pairs, m in ((100, 28.0), (10, 22.0))
+    ]
+    write_text(docs / "results" / "efficiency.json", json.dumps(entries))
+    cards.write_all(docs, docs / "runs")
+    card = (docs / "tasks" / "colorization.md").read_text()
+    assert "| rank        | 2 " in card
+    assert report().to_markdown() in card
+    assert "at least 26" in card
+    assert "(colorization-pairs.svg)" in card
+    assert (docs / "tasks" / "colorization-pairs.svg").read_text().count("<circle") == 2
+    assert "colorization.jpg" not in card, "there is no sheet"
+    assert json.loads((docs / "results" / "training.json").read_text()) == {
+        "colorization": {"steps": 2, "seconds": 180}
+    }
+    assert "Not measured yet." in (docs / "tasks" / "image-to-segment.md").read_text()
+
+
+def test_the_index_has_every_shipped_task(docs: Path) -> None:
+    cards.write_all(docs, docs / "runs")
+    lines = (docs / "tasks" / "index.md").read_text().splitlines()
+    measured, unmeasured = lines[-2:]
+    assert measured.startswith("| [colorization](colorization.md)")
+    assert "31.0 [30.0, 32.0]" in measured
+    assert "25.0 [24.0, 26.0]" in measured
+    assert unmeasured.startswith("| [image-to-segment](image-to-segment.md)")
+    assert "not measured" in unmeasured
+
+
+def test_the_results_page_says_what_is_missing(docs: Path) -> None:
+    parts = [docs / "results" / f"{name}.json" for name in ("colorization", "age")]
+    page = results.page(parts)
+    assert "Not measured yet: age." in page
+    assert "## colorization" in page
+    assert "31.0 [30.0, 32.0]" in page
+    assert "Not measured" not in results.page(parts[:1])
+
+
+@pytest.mark.parametrize("path", sorted((DOCS / "results").glob("*.json")), ids=lambda path: path.stem)
+def test_the_committed_pages_hold_the_committed_numbers(path: Path) -> None:
+    if path.stem in ("efficiency", "mixing", "training"):
+        pytest.skip("no report")
+    page = (DOCS / "results.md").read_text(encoding="utf-8")
+    for one in read_reports(path):
+        assert one.to_markdown() in page
+
+
+def test_the_sheet_shows_the_worst_and_is_small(tmp_path: Path) -> None:
+    pairs = [Pair(reference=random_panel(128, 128, s), target=random_panel(128, 128, s)) for s in range(9)]
+    values = [float(index) for index in range(9)]
+    rows = (Row(name="painted", scores=(Score.of("lpips_alex", "lower", values),)),)
+    found = Report(task="t", count=9, steps=1, guidance=1.0, seed=0, seconds=0.0, rows=rows)
+    painted = [torch.full((3, 128, 128), index / 4 - 1) for index in range(9)]
+    path = tmp_path / "sheets" / "t.jpg"
+    results.save_sheet(found, pairs, painted, path)
+    with Image.open(path) as sheet:
+        assert sheet.size == (4 + 6 * 132, 24 + 4 * 132)
+        levels = [sheet.convert("L").getpixel((4 + x * 132 + 64, 24 + y * 132 + 64)) for x in (1, 4) for y in range(4)][
+            :7
+        ]
+    wanted = [index / 8 * 255 for index in (0, 1, 2, 3, 8, 7, 6)]
+    assert levels == pytest.approx(wanted, abs=6)
+
+
+def test_a_plot_has_every_point_in_its_place() -> None:
+    points = [Point(x=x, y=y, low=y - 1, high=y + 1) for x, y in ((10, 1.0), (100, 3.0), (1000, 4.0))]
+    picture = plot(points, label="iou & more")
+    assert picture.count("<circle") == 3
+    assert "iou &amp; more" in picture
+    assert 'cx="240.0"' in picture, "10, 100 and 1000 are equally far apart"
+    assert all(f">{x}</text>" in picture for x in (10, 100, 1000))
+    assert plot(points[:1], label="one").count("<circle") == 1
+    with pytest.raises(ValueError, match="at least one point"):
+        plot([], label="none")
+
+
+def test_a_subset_is_the_first_pairs_and_copies_no_picture(tmp_path: Path) -> None:
+    everything = [Pair(reference=random_panel(32, 32, s), target=random_panel(32, 32, s + 9)) for s in range(4)]
+    write_pairs(everything, tmp_path / "all")
+    few = PairFolder(efficiency.subset(tmp_path / "all", 2))
+    assert len(few) == 2
+    assert torch.equal(few[1].target, everything[1].target)
+    assert (few.folder / "target").is_symlink()
+    assert efficiency.subset(tmp_path / "all", 2) == few.folder
+
+
+def test_the_mixing_table_has_alone_and_every_other() -> None:
+    def entry(task: str, other: str, mean: float, found: float | None) -> dict[str, object]:
+        return {
+            "task": task, "other": other, "pairs": 16, "metric": "rmse", "aim": "lower", "mean": mean, "low": mean,
+            "high": mean, "found_again": found,
+        }  # fmt: skip
+
+    page = mixing.page(
+        [
+            entry("age", "alone", 0.1, 0.75), entry("age", "gender", 0.2, 0.5),
+            entry("gender", "alone", 0.3, None), entry("gender", "age", 0.4, None),
+        ]
+    )  # fmt: skip
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| ")]
+    assert rows[0] == ["own score of", "alone", "with age", "with gender"]
+    assert rows[1] == [
+        "age, rmse ↓", "0.100 [0.100, 0.100], found again 75%", "", "0.200 [0.200, 0.200], found again 50%",
+    ]  # fmt: skip
+    assert rows[2][3] == ""
+    assert "Held-out pairs of each: 16." in page
+
+
+def test_who_is_found_again_needs_people() -> None:
+    nobody = [Pair(reference=random_panel(32, 32, s), target=random_panel(32, 32, s)) for s in range(2)]
+    assert mixing.found_again([pair.target for pair in nobody], nobody) is None
+
+
+def test_two_adapters_act_where_one_task_is_scored(
+    as_micro: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("ANYREFILL_WEIGHTS", str(tmp_path))
+    pairs = [Pair(reference=random_panel(64, 64, s), target=random_panel(64, 64, s + 9)) for s in range(2)]
+    write_pairs(pairs, heldout("colorization"))
+    alone, mixed = (mixing.measured("colorization", other, 2) for other in (mixing.ALONE, "image-to-segment"))
+    assert (alone["metric"], alone["pairs"], alone["found_again"]) == ("luma_psnr", 2, None)
+    assert alone["mean"] != mixed["mean"]
+    assert as_micro.is_dir()

@@ -1,0 +1,177 @@
+"""Paintings of any size, with several references, repaired: kept pixels stay what they were, bit for bit."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import anyrefill
+from anyrefill import Canvas, Painter, UserError, cli, images, tasks
+from anyrefill.backbone.tiny import TinyFill
+from anyrefill.painter import Frame, Way
+from anyrefill.painter.witness import Witness, reference_errors
+from anyrefill.sample import sampling
+from anyrefill.types import Latents, Sheets
+from panels import random_panel
+
+WAYS: tuple[Way, ...] = ("stretch", "bucket", "tiles")
+
+
+class Tinted(TinyFill):
+    """Gives every picture back darker, as an autoencoder may."""
+
+    def decode(self, latents: Latents) -> Sheets:
+        return super().decode(latents) * 0.9 - 0.1
+
+
+def painter(task: str = "deblur") -> Painter:
+    return Painter(backbone=TinyFill(), task=tasks.get(task), size=(32, 32), steps=2)
+
+
+def a_picture(width: int, height: int, seed: int = 0) -> Image.Image:
+    return images.to_pil(random_panel(height, width, seed))
+
+
+def a_hole(width: int, height: int) -> Image.Image:
+    hole = Image.new("1", (width, height))
+    hole.paste(1, (width // 4, height // 4, width // 2, height // 2))
+    return hole
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("size", [(70, 50), (90, 33), (20, 24), (64, 32)])
+def test_a_painting_is_as_large_as_the_picture(size: tuple[int, int], way: Way) -> None:
+    assert painter()(a_picture(*size), way=way).size == size
+
+
+def test_tiles_lose_nothing_but_the_panel_does() -> None:
+    reference = a_picture(70, 50)
+    assert painter()(reference, way="tiles").tobytes() == reference.tobytes(), "the mock copies exactly"
+    assert painter()(reference, size="panel").size == (32, 32)
+    assert painter()(reference).tobytes() != reference.tobytes()
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("repair", [False, True])
+def test_kept_pixels_are_the_targets_own_at_full_size(way: Way, repair: bool) -> None:
+    reference, target, hole = a_picture(90, 70, 1), a_picture(90, 70, 2), a_hole(90, 70)
+    one = replace(painter("ref-inpainting"), backbone=Tinted())
+    painted = one(reference, target, mask=hole, way=way, repair_colour=repair)
+    changed = (np.asarray(painted) != np.asarray(target)).any(-1)
+    inside = np.asarray(hole)
+    assert not changed[~inside].any()
+    assert changed[inside].mean() > 0.9
+
+
+def test_a_reference_of_another_size_is_brought_to_the_targets() -> None:
+    painted = painter("ref-inpainting")(a_picture(33, 99), a_picture(60, 40), mask=a_hole(60, 40), way="tiles")
+    assert painted.size == (60, 40)
+
+
+def test_an_unused_target_does_not_decide_the_size() -> None:
+    request = painter().prepare(a_picture(60, 40), a_picture(32, 32))
+    assert request.frame.native == (40, 60)
+    assert request.notes[-1] == "The task deblur paints the whole panel: the target was not used."
+
+
+def test_sizes_are_chosen() -> None:
+    assert Frame.of((256, 384), (128, 128)).painted == (128, 128)
+    assert Frame.of((256, 384), (128, 128), way="bucket").painted == (112, 160)
+    assert Frame.of((250, 390), (128, 128), way="tiles").painted == (256, 400)
+    assert Frame.of((60, 300), (128, 128), way="tiles").fitted == (128, 640), "a tile has to fit in"
+    assert Frame.of((128, 128), (128, 128), way="tiles").tile is None, "nothing to cut"
+    with pytest.raises(UserError, match="for tiles the size must be kept"):
+        Frame.of((256, 384), (128, 128), "panel", "tiles")
+
+
+def test_a_colour_shift_is_repaired_and_told() -> None:
+    ramp = torch.linspace(-0.8, 0.8, 32)
+    scene = images.to_pil(torch.stack([ramp.expand(32, 32), ramp[:, None].expand(32, 32), -ramp.expand(32, 32)]))
+    one = replace(painter("ref-inpainting"), backbone=Tinted())
+    request = one.prepare(scene, scene, mask=a_hole(32, 32))
+    shifts: list[float] = []
+    for repair in (False, True):
+        *_, last = one.fulfilling(request, repair_colour=repair)
+        shifts.append(float((last.panels[0] - images.to_panel(scene))[:, 8:16, 8:16].abs().mean()))
+    assert shifts[0] > 0.05
+    assert shifts[1] < 1e-3
+    assert last.notes[0].startswith("The colours were repaired")
+    *_, last = painter("ref-inpainting").fulfilling(request, repair_colour=True)
+    assert last.notes == (
+        "The colours were not repaired: no repair lowers the error of known pixels that it was not fitted to.",
+    )
+    *_, last = painter().fulfilling(painter().prepare(scene), repair_colour=True)
+    assert last.notes == ("The colours were not repaired: no pixel around the painted ones is kept.",)
+
+
+def test_further_references_are_seen(tiny: Path) -> None:
+    paint = anyrefill.load("colorization", backbone=tiny, adapter=tiny / "adapters" / "colorization.safetensors")
+    one, other = a_picture(64, 64, 1), a_picture(64, 64, 2)
+    outs = [paint(one, more=more, steps=1).tobytes() for more in ([], [other], [other.rotate(90)], [other, other])]
+    assert len(set(outs)) == 4
+    assert paint(one, more=[other], steps=1, way="tiles", size="keep").size == (64, 64)
+
+
+def test_a_photograph_comes_out_as_large_as_it_was(
+    as_micro: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    a_picture(96, 72).save("photo.png")
+    for number, options in enumerate((["--way", "tiles"], ["--more", "photo.png"], ["--size", "panel"])):
+        cli.main(["paint", "colorization", "photo.png", *options, "--steps", "1", "--out", f"{number}.png"])
+    assert [images.load(f"{number}.png").size for number in range(3)] == [(96, 72), (96, 72), (64, 64)]
+    cli.main(["paint", "colorization", "photo.png", "--repair-colour", "--steps", "1", "--out", "repaired.png"])
+    assert "note: The colours were " in capsys.readouterr().err
+
+
+def witness(low: float) -> Witness:
+    return Witness(correlation=low + 0.2, low=low, high=low + 0.4, canvases=8, seeds=8)
+
+
+def test_the_best_of_several_is_the_one_that_knows_its_reference(tiny: Path) -> None:
+    adapter = tiny / "adapters" / "colorization.safetensors"
+    paint = replace(anyrefill.load("colorization", backbone=tiny, adapter=adapter), witness=witness(0.1))
+    reference = a_picture(64, 64)
+    request = paint.prepare(reference)
+    *_, last = paint.fulfilling(request, steps=1, seed=4, best_of=3)
+    (note,) = last.notes
+    chosen = int(re.findall(r"seed (\d)", note)[0])
+    canvas = Canvas.stitch(request.pair.reference, request.pair.target, torch.ones(1, 64, 64))
+    errors: list[float] = []
+    for seed in (4, 5, 6):
+        *_, step = sampling(paint.backbone, [canvas], [""], seeds=[seed], steps=1, guidance=paint.guidance)
+        errors += reference_errors(paint.backbone, canvas, step.latents)
+    assert chosen == 4 + errors.index(min(errors))
+    alone = paint(reference, steps=1, seed=chosen)
+    torch.testing.assert_close(last.panels[0], images.to_panel(alone), atol=2 / 127.5, rtol=0)
+
+
+def test_a_choice_by_chance_is_refused() -> None:
+    one, reference = painter(), a_picture(32, 32)
+    with pytest.raises(UserError, match="Nobody measured whether the repainted reference"):
+        one(reference, best_of=2)
+    with pytest.raises(UserError, match=r"correlation 0.10 \[-0.10, 0.30\], 8 canvases, 8 seeds\), so the best of"):
+        replace(one, witness=witness(-0.1))(reference, best_of=2)
+    with pytest.raises(UserError, match="With clean_ref attention the reference is not repainted"):
+        replace(one, witness=witness(0.1), attention="clean_ref")(reference, best_of=2)
+    with pytest.raises(UserError, match="of whole paintings only"):
+        replace(one, witness=witness(0.1))(a_picture(64, 64), best_of=2, way="tiles")
+    with pytest.raises(UserError, match="at least 1 painting"):
+        one(reference, best_of=0)
+
+
+def test_a_record_holds_for_the_file_it_was_made_of(tmp_path: Path) -> None:
+    adapter = tmp_path / "mine.safetensors"
+    adapter.write_text("weights")
+    assert Witness.read(adapter) is None
+    path = witness(0.1).write(adapter)
+    assert Witness.read(adapter) == witness(0.1)
+    adapter.write_text("trained on")
+    assert Witness.read(adapter) is None
+    path.write_text("{}")
+    with pytest.raises(UserError, match="mine.witness.json is damaged"):
+        Witness.read(adapter)
