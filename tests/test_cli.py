@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from syrupy.assertion import SnapshotAssertion
@@ -194,6 +195,7 @@ def test_bad_masks_are_refused(size: tuple[int, int], words: str, run: Run, tiny
         (("--steps", "0"), "--steps must be at least 1, not 0"),
         (("--steps", "many"), "--steps cannot be 'many' (see anyrefill paint --help)"),
         (("--guidance", "-1"), "--guidance must be 0 or more"),
+        (("--device", "gpu"), "there is no device 'gpu'"),
         (("--stepz", "3"), "Unrecognized options: --stepz, 3"),
         (("--out", "out.xyz"), "its name must end in one of .png"),
         (("--out", "grey.png/out.png"), "Cannot write grey.png/out.png"),
@@ -248,6 +250,13 @@ def test_paint_with_a_shipped_adapter(run: Run, as_micro: Path, photo: Path) -> 
     assert "2/2" in err, "the progress bar"
     assert size_of("deep/folder/out.jpg") == (80, 64), "the photograph's own"
     assert len(list(Path("deep/folder").iterdir())) == 1
+
+
+def test_painting_with_its_layers_elsewhere(run: Run, as_micro: Path, photo: Path) -> None:
+    for name, options in (("plain.png", ()), ("offloaded.png", ("--offload", "--device", "cpu"))):
+        assert run("paint", "colorization", photo, "--steps", 2, "--out", name, *options)[0] == 0
+    plain, offloaded = (np.asarray(Image.open(name)).astype(int) for name in ("plain.png", "offloaded.png"))
+    assert abs(plain - offloaded).max() <= 1
 
 
 def test_tasks_are_listed(run: Run, as_micro: Path) -> None:

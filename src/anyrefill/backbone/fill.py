@@ -19,7 +19,7 @@ from anyrefill.backbone.quantized import Quantize
 from anyrefill.backbone.reader import Reader
 from anyrefill.types import Latents, Sheets, Sigma, Tokens
 
-__all__ = ["PARTS", "FluxFill", "Part", "VaeRule"]
+__all__ = ["PARTS", "FluxFill", "Part", "VaeRule", "default_dtype"]
 
 ModelT = TypeVar("ModelT", bound=nn.Module)
 
@@ -100,7 +100,7 @@ class FluxFill:
         backbone = cls(
             Folder.find(base),
             device=device,
-            dtype=dtype or (torch.float32 if device.type == "cpu" else torch.bfloat16),
+            dtype=dtype or default_dtype(device),
             mask_rule=mask_rule,
             vae_rule=vae_rule,
             max_sequence_length=max_sequence_length,
@@ -258,6 +258,11 @@ class FluxFill:
         if self._vae is None:
             raise RuntimeError("the autoencoder was freed, or not loaded")
         return self._vae
+
+
+def default_dtype(device: str | torch.device) -> torch.dtype:
+    """Return what a base computes in where nothing else is asked for: float32 on the CPU, bfloat16 elsewhere."""
+    return torch.float32 if torch.device(device).type == "cpu" else torch.bfloat16
 
 
 _TIME: ContextVar[Tensor | None] = ContextVar("_TIME", default=None)

@@ -54,16 +54,39 @@ class Paint:
     """Who attends to whom; by default what the adapter was trained with. Another one is taken, and noted."""
     repair_colour: bool = False
     """Move colours towards kept pixels around the hole, where that lowers the error of others."""
+    device: str = "cpu"
+    """Where to paint: cpu, cuda, cuda:1, mps ..."""
+    dtype: Literal["bfloat16", "float32"] | None = None
+    """Of all weights; float32 on the CPU and bfloat16 elsewhere if not given."""
+    weights: Literal["whole", "int8", "fp8"] = "whole"
+    """Of the transformer while it paints; int8 needs torchao."""
+    offload: bool = False
+    """Keep all parts in main memory; each layer comes to the device when it is its turn."""
+    compiled: Literal["no", "blocks", "graphs"] = "no"
+    """What torch compiles; the first step then takes minutes."""
 
 
 def paint(options: Paint) -> None:
     """Paint one picture and print where it is."""
     check_counts(steps=options.steps, guidance=options.guidance, **{"best-of": options.best_of})
     check_picture(options.out, [options.reference, options.target, options.mask, *options.more])
+    import torch
+
     from anyrefill import images
+    from anyrefill.backbone.placement import Placement
     from anyrefill.painter import load
 
-    painter = load(options.task, options.backbone, options.adapter, attention=options.attention, solver=options.solver)
+    painter = load(
+        options.task,
+        options.backbone,
+        options.adapter,
+        dtype=getattr(torch, options.dtype) if options.dtype else None,
+        attention=options.attention,
+        solver=options.solver,
+        placement=Placement(
+            device=options.device, weights=options.weights, offload=options.offload, compiled=options.compiled
+        ),
+    )
     request = painter.prepare(
         options.reference,
         options.target,

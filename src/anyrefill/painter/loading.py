@@ -15,7 +15,8 @@ from anyrefill.backbone.adapters.lora import merge
 from anyrefill.backbone.adapters.mix import Part, add_adapters, agreed, join_prompts, parts
 from anyrefill.backbone.adapters.passport import Passport
 from anyrefill.backbone.embedded import find_base
-from anyrefill.backbone.fill import FluxFill
+from anyrefill.backbone.fill import FluxFill, default_dtype
+from anyrefill.backbone.placement import Placement, place
 from anyrefill.errors import UserError
 from anyrefill.flow import Solver
 from anyrefill.painter.painter import Painter
@@ -33,6 +34,7 @@ def load(
     dtype: torch.dtype | None = None,
     attention: str | None = None,
     solver: Solver = "euler",
+    placement: Placement | None = None,
 ) -> Painter:
     """Load a backbone and the adapter of a task.
 
@@ -42,24 +44,27 @@ def load(
         adapter: a file, or the folder of a training run, several at once as in ``runs/age:0.8+runs/gender``;
             ``none`` for the bare backbone. By default the one that ships with the embedded backbone, and none on any
             other.
-        device: where to paint.
+        device: where to paint; `placement` can say more.
         dtype: of all weights; by default float32 on the CPU and bfloat16 elsewhere.
         attention: full, clean_ref or clean_ref_text; by default what the adapter was trained with. Another one is
             taken all the same, and noted.
         solver: euler, ab2, ab3 or unipc2.
+        placement: device, offloading, smaller weights and compiling at once.
 
     Raises:
         UserError: there is no such task, backbone, adapter or attention, the adapter belongs to another backbone, or
             several cannot paint together.
     """
+    placement = placement or Placement(device=str(device))
+    placement.check()
     task, named = _named(task)
     base = find_base(backbone)
     found = find_adapters(named, adapter, embedded=str(backbone) == "micro")
     passport = agreed([path for path, _ in found])
     model = FluxFill.load(
         base,
-        device=device,
-        dtype=dtype,
+        device=placement.loads_on,
+        dtype=dtype or default_dtype(placement.device),
         mask_rule=cast(MaskRule, passport.mask_rule) if passport else "binary",
         max_sequence_length=passport.max_sequence_length if passport else None,
     )
@@ -69,6 +74,9 @@ def load(
         merged = merge(model)
         if any(read_passport(path).kind == "prompt" for path, _ in found):
             merged = None  # the way out of the weights would leave the prompt in
+    place(model, placement)
+    if placement != Placement(device=placement.device):
+        merged = None  # nor can weights that were made smaller, are elsewhere or compiled be taken back
     painter = replace(_painter(task, model, passport), merged=merged)
     trained = known_attention(passport.attention) if passport else "full"
     asked = trained if attention is None else known_attention(attention)
