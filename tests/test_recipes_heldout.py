@@ -29,7 +29,7 @@ def some_photos(split: str) -> Iterator[Photo]:
 
 
 def test_every_task_has_a_source_of_pairs() -> None:
-    assert set(heldout.TASKS) == set(tasks.names()) - {"blueprint"}, "blueprint is the tutorial's own"
+    assert set(heldout.TASKS) == set(tasks.names()) - {"blueprint"}, "blueprint is no task of table I"
     assert not set(heldout.TASKS) & set(heldout.TESTS)
 
 

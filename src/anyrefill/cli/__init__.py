@@ -54,7 +54,7 @@ COMMANDS = {
     "paint": Command(summary="paint the right panel from the reference on its left", options=lambda: Paint, run=paint),
     "curate": Command(summary="make a folder of pairs from photographs", options=lambda: Curate, run=curate),
     "doctor": Command(summary="examine a folder of pairs before training", options=lambda: Doctor, run=doctor),
-    "train": Command(summary="train one task's LoRA on a folder of pairs", options=train_options, run=train),
+    "train": Command(summary="train one task's adapter on a folder of pairs", options=train_options, run=train),
     "evaluate": Command(summary="score a task on held-out pairs", options=lambda: Evaluate, run=evaluate),
     "convert": Command(summary="write a LoRA in another program's layout", options=lambda: Convert, run=convert),
     "bench": Command(summary="time painting beside plain diffusers", options=lambda: Bench, run=bench),

@@ -31,7 +31,7 @@ Optimizer = Literal["adamw", "adamw8bit"]
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Train one task's LoRA on a folder of pairs."""
+    """Train one task's adapter on a folder of pairs."""
 
     task: Positional[str]
     """A name from `anyrefill tasks`, or a .py file that defines one."""
@@ -152,7 +152,7 @@ class TrainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions(TrainConfig):
-    """Train one task's LoRA on a folder of pairs."""
+    """Train one task's adapter on a folder of pairs."""
 
     plan: bool = False
     """Only print what memory and time the run would take, here and on GPUs of 24, 48 and 80 GB."""
