@@ -18,44 +18,14 @@ from anyrefill.errors import UserError
 from anyrefill.evaluate import evaluate, held_out_pairs
 from anyrefill.evaluate.goals import GOALS
 from anyrefill.evaluate.report import Score
-from anyrefill.files import whole_folder, write_text
+from anyrefill.files import write_text
 from anyrefill.painter import load
-from anyrefill.pairs import METADATA, PairFolder
-from anyrefill.train import TrainConfig, train
+from anyrefill.pairs import PairFolder
 from recipes.cards import DOCS
-from recipes.micro.adapters import SETTINGS
-from recipes.world.fetch import WORLD
+from recipes.micro.adapters import SETTINGS, pairs_of, subset, trained
 
 TASKS = ("deblur", "image-to-segment", "canny-to-image")
 SCORES = DOCS / "results" / "efficiency.json"
-
-
-def subset(folder: Path, count: int) -> Path:
-    """Return a folder of the first pairs of another one, whose pictures it only points to."""
-    out = folder.with_name(f"{folder.name}-first-{count}")
-    if not out.exists():
-        with whole_folder(out, "pairs") as part:
-            part.mkdir(parents=True)
-            lines = (folder / METADATA).read_text(encoding="utf-8").split("\n")[:count]
-            (part / METADATA).write_text("\n".join(lines) + "\n", encoding="utf-8")
-            for pictures in folder.iterdir():
-                if pictures.is_dir():
-                    (part / pictures.name).symlink_to(pictures.resolve(), target_is_directory=True)
-    return out
-
-
-def trained(name: str, pairs: Path, count: int, steps: int) -> Path:
-    """Return the folder of a finished run on that many pairs."""
-    setting, out = SETTINGS[name], WORLD.parent / "runs" / f"{name}-{count}-pairs-{steps}-steps"
-    config = TrainConfig(
-        task=name, pairs=pairs, out=out, steps=steps, lr=1.5e-3, targets="all", logit_mean=setting.mean,
-        logit_std=setting.std, weighing="reach", compile=True,
-    )  # fmt: skip
-    if not (out / "adapter.safetensors").is_file():
-        for step in train(config):
-            if step.step % 25 == 0:
-                print(f"{name}, {count} pairs: {step.step}/{step.steps} loss {step.loss:.4f}", flush=True)
-    return out
 
 
 def scored(name: str, adapter: Path, limit: int) -> Score:
@@ -87,11 +57,12 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     for name in args.task or TASKS:
-        folder = WORLD.parent / "pairs" / f"{name}-train"
+        folder = pairs_of(name)
         everything = len(PairFolder(folder))
         for count in sorted({min(count, everything) for count in [*args.counts, everything]}):
             pairs = folder if count == everything else subset(folder, count)
-            score = scored(name, trained(name, pairs, count, args.steps), args.limit)
+            adapter = trained(name, pairs, f"{name}-{count}-pairs-{args.steps}-steps", args.steps)
+            score = scored(name, adapter, args.limit)
             print(f"{name}, {count} pairs, {args.steps} steps: {score.metric} {score}", flush=True)
             keep(
                 {

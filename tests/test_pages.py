@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from recipes import cards, efficiency, mixing, results
+from recipes import cards, mixing, results
+from recipes.micro import adapters
 from recipes.plots import Point, plot
 
 from anyrefill import Pair, PairFolder, write_pairs
@@ -131,11 +132,11 @@ def test_a_plot_has_every_point_in_its_place() -> None:
 def test_a_subset_is_the_first_pairs_and_copies_no_picture(tmp_path: Path) -> None:
     everything = [Pair(reference=random_panel(32, 32, s), target=random_panel(32, 32, s + 9)) for s in range(4)]
     write_pairs(everything, tmp_path / "all")
-    few = PairFolder(efficiency.subset(tmp_path / "all", 2))
+    few = PairFolder(adapters.subset(tmp_path / "all", 2))
     assert len(few) == 2
     assert torch.equal(few[1].target, everything[1].target)
     assert (few.folder / "target").is_symlink()
-    assert efficiency.subset(tmp_path / "all", 2) == few.folder
+    assert adapters.subset(tmp_path / "all", 2) == few.folder
 
 
 def test_the_mixing_table_has_alone_and_every_other() -> None:

@@ -14,30 +14,20 @@ from safetensors.torch import load_file
 from anyrefill.backbone.adapters.files import load_adapter, read_passport
 from anyrefill.backbone.fill import FluxFill
 from anyrefill.errors import UserError
-from anyrefill.pairs import Pair, write_pairs
 from anyrefill.train import Cached, Note, Step, TrainConfig, rate, train, training
 from anyrefill.train.checkpoint import Checkpoint
 from anyrefill.train.data import _rows, steps_of
 from anyrefill.train.log import Entry, curve
 from anyrefill.train.masters import Masters
 from anyrefill.train.validate import sigma_at
-from panels import random_panel
+from short_runs import close_after, short_run
 from tiny_checkpoint import save_tiny_checkpoint
 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
     folder = tmp_path_factory.mktemp("train")
-    pairs = [
-        Pair(reference=random_panel(64, 64, seed), target=-random_panel(64, 64, seed), caption=f"p {seed}")
-        for seed in range(4)
-    ]
-    write_pairs(pairs, folder / "pairs")
-    base = save_tiny_checkpoint(folder / "base")
-    return TrainConfig(
-        task="deblur", pairs=folder / "pairs", out=folder / "run", backbone=str(base), cache=folder / "cache",
-        steps=4, batch=2, rank=2, save_every=2, warmup=2, dtype="float32",
-    )  # fmt: skip
+    return short_run(folder, save_tiny_checkpoint(folder / "base"), steps=4)
 
 
 @pytest.fixture(scope="module")
@@ -46,15 +36,6 @@ def whole(config: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Path
     out = tmp_path_factory.mktemp("whole")
     finished(replace(config, out=out))
     return out
-
-
-def close_after(config: TrainConfig, step: int) -> None:
-    """Take steps and stop asking, as the first Ctrl-C does."""
-    run = training(config)
-    for record in run:
-        if isinstance(record, Step) and record.step == step:
-            break
-    run.close()
 
 
 def finished(config: TrainConfig) -> dict[str, torch.Tensor]:

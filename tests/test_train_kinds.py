@@ -11,24 +11,16 @@ from anyrefill.backbone.adapters.files import read_passport
 from anyrefill.backbone.fill import FluxFill, Part
 from anyrefill.errors import UserError
 from anyrefill.painter import load
-from anyrefill.pairs import Pair, write_pairs
-from anyrefill.train import Note, Step, TrainConfig, train, training
+from anyrefill.train import Note, TrainConfig, train, training
 from panels import random_panel
+from short_runs import close_after, short_run
 from tiny_checkpoint import save_tiny_checkpoint
 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
     folder = tmp_path_factory.mktemp("kinds")
-    pairs = [
-        Pair(reference=random_panel(64, 64, seed), target=-random_panel(64, 64, seed), caption=f"p {seed}")
-        for seed in range(4)
-    ]
-    write_pairs(pairs, folder / "pairs")
-    return TrainConfig(
-        task="deblur", pairs=folder / "pairs", out=folder / "run", backbone=str(save_tiny_checkpoint(folder / "base")),
-        cache=folder / "cache", steps=3, batch=2, rank=2, save_every=2, warmup=2, dtype="float32",
-    )  # fmt: skip
+    return short_run(folder, save_tiny_checkpoint(folder / "base"), steps=3)
 
 
 @pytest.fixture(scope="module")
@@ -45,14 +37,6 @@ def finished(config: TrainConfig) -> Path:
 
 def notes(config: TrainConfig) -> list[str]:
     return [record.text for record in training(config) if isinstance(record, Note)]
-
-
-def close_after(config: TrainConfig, step: int) -> None:
-    run = training(config)
-    for record in run:
-        if isinstance(record, Step) and record.step == step:
-            break
-    run.close()
 
 
 def assert_same(one: Path, other: Path) -> None:

@@ -11,10 +11,10 @@ import torch
 
 from anyrefill.backbone.fill import FluxFill
 from anyrefill.backbone.latents import pack
-from anyrefill.pairs import Pair, write_pairs
 from anyrefill.train import Step, TrainConfig, training
 from anyrefill.train.loss import channel_weights
 from panels import random_panel
+from short_runs import short_run
 
 WITHOUT_INDUCTOR = """
 from functools import partialmethod
@@ -51,12 +51,7 @@ def test_reach_is_how_far_a_channel_moves_the_pixels(backbone: FluxFill) -> None
 
 @pytest.fixture
 def config(tiny: Path, tmp_path: Path) -> TrainConfig:
-    pairs = [Pair(reference=random_panel(64, 64, s), target=-random_panel(64, 64, s), caption="p") for s in range(2)]
-    write_pairs(pairs, tmp_path / "pairs")
-    return TrainConfig(
-        task="deblur", pairs=tmp_path / "pairs", out=tmp_path / "plain", backbone=str(tiny), cache=tmp_path / "cache",
-        steps=1, batch=2, rank=2, dtype="float32",
-    )  # fmt: skip
+    return short_run(tmp_path, tiny, steps=1, pairs=2)
 
 
 def test_weighing_changes_the_loss(config: TrainConfig, tmp_path: Path) -> None:

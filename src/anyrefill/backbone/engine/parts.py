@@ -37,48 +37,44 @@ class Parts:
 
 def double_parts(model: FluxTransformer2DModel) -> list[tuple[Parts, Parts]]:
     """Name the modules of the double blocks, the picture's and the prompt's."""
-    blocks, heads = cast(Any, model.transformer_blocks), int(model.config["num_attention_heads"])
-    return [
-        (
-            Parts(
-                query=block.attn.to_q,
-                key=block.attn.to_k,
-                value=block.attn.to_v,
-                norms=(block.attn.norm_q, block.attn.norm_k),
-                leave=block.attn.to_out[0],
-                up=block.ff.net[0].proj,
-                down=block.ff.net[2],
-                heads=heads,
-            ),
-            Parts(
-                query=block.attn.add_q_proj,
-                key=block.attn.add_k_proj,
-                value=block.attn.add_v_proj,
-                norms=(block.attn.norm_added_q, block.attn.norm_added_k),
-                leave=block.attn.to_add_out,
-                up=block.ff_context.net[0].proj,
-                down=block.ff_context.net[2],
-                heads=heads,
-            ),
-        )
-        for block in blocks
-    ]
+    heads = int(model.config["num_attention_heads"])
+    return [(_image(block, heads), _text(block, heads)) for block in cast(Any, model.transformer_blocks)]
 
 
 def single_parts(model: FluxTransformer2DModel) -> list[Parts]:
     """Name the modules of the single blocks."""
-    return [
-        Parts(
-            query=block.attn.to_q,
-            key=block.attn.to_k,
-            value=block.attn.to_v,
-            norms=(block.attn.norm_q, block.attn.norm_k),
-            leave=block.proj_out,
-            up=block.proj_mlp,
-            heads=int(model.config["num_attention_heads"]),
-        )
-        for block in cast(Any, model.single_transformer_blocks)
-    ]
+    heads = int(model.config["num_attention_heads"])
+    blocks = cast(Any, model.single_transformer_blocks)
+    return [_own(block.attn, heads, leave=block.proj_out, up=block.proj_mlp) for block in blocks]
+
+
+def _image(block: Any, heads: int) -> Parts:  # noqa: ANN401  # diffusers types none of its modules
+    """Name what the picture's tokens pass in a double block."""
+    ff = block.ff.net
+    return _own(block.attn, heads, leave=block.attn.to_out[0], up=ff[0].proj, down=ff[2])
+
+
+def _text(block: Any, heads: int) -> Parts:  # noqa: ANN401
+    """Name what the prompt's tokens pass in a double block."""
+    attn, ff = block.attn, block.ff_context.net
+    return Parts(
+        query=attn.add_q_proj,
+        key=attn.add_k_proj,
+        value=attn.add_v_proj,
+        norms=(attn.norm_added_q, attn.norm_added_k),
+        leave=attn.to_add_out,
+        up=ff[0].proj,
+        down=ff[2],
+        heads=heads,
+    )
+
+
+def _own(attn: Any, heads: int, *, leave: nn.Module, up: nn.Module, down: nn.Module | None = None) -> Parts:  # noqa: ANN401
+    """Name an attention's own projections, with what follows them."""
+    norms = (attn.norm_q, attn.norm_k)
+    return Parts(
+        query=attn.to_q, key=attn.to_k, value=attn.to_v, norms=norms, leave=leave, up=up, down=down, heads=heads
+    )
 
 
 def base_layer(module: nn.Module) -> nn.Linear:
