@@ -28,6 +28,7 @@ from anyrefill import tasks
 from anyrefill.pairs import Pair, Photo, write_pairs
 from recipes.world import render_pairs, stages
 from recipes.world.canvases import TONES
+from recipes.world.deep import deep_photos
 from recipes.world.fetch import WORLD
 from recipes.world.scenes import bank
 
@@ -62,12 +63,6 @@ def made(task: str, source: Callable[[str], Iterator[Photo]]) -> Source:
                 yield pair
 
     return pairs
-
-
-def deep_photos(split: str) -> Iterator[Photo]:
-    """Yield what has exact depth: rendered rooms and portraits as long as there are any, and stages in turn."""
-    renders = [render_pairs.photos(split)] if render_pairs.rendered(split) else []
-    return render_pairs.in_turn([*renders, stages.photos(split)])
 
 
 def two_view_pairs(split: str, seed: int) -> Iterator[Pair]:

@@ -1,4 +1,4 @@
-"""A score by the number of pairs, with intervals, as an SVG that any page shows: one line, a logarithmic axis."""
+"""A score by the number of pairs, or of anything, with intervals, as an SVG: one line, a logarithmic axis."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ class Point:
     """One run.
 
     Attributes:
-        x: pairs it was trained on, at least 1.
+        x: pairs it was trained on, or whatever the axis counts, at least 1.
         y: mean score.
         low: lower end of its interval.
         high: upper end of it.
@@ -28,8 +28,8 @@ class Point:
     label: str = ""
 
 
-def plot(points: Sequence[Point], label: str) -> str:
-    """Return the SVG.
+def plot(points: Sequence[Point], label: str, unit: str = "pairs") -> str:
+    """Return the SVG; the unit is that of the other axis.
 
     Raises:
         ValueError: there is no point.
@@ -55,14 +55,14 @@ def plot(points: Sequence[Point], label: str) -> str:
         f'font-size="12" fill="#444">\n<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>\n'
         f'<polyline points="{line}" fill="none" stroke="{LINE}" stroke-width="2"/>\n'
         + "\n".join(
-            [*marks, *ends, _text(WIDTH / 2, 20, label, "middle"), _text(WIDTH / 2, HEIGHT - 6, "pairs", "middle")]
+            [*marks, *ends, _text(WIDTH / 2, 20, label, "middle"), _text(WIDTH / 2, HEIGHT - 6, unit, "middle")]
         )
         + "\n</svg>\n"
     )
 
 
 def _mark(point: Point, x: float, low: float, high: float, y: float) -> str:
-    """Return one point with its interval and the number of its pairs."""
+    """Return one point with its interval and its number."""
     return (
         f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{low:.1f}" y2="{high:.1f}" stroke="{LINE}"/>'
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{LINE}"/>{_text(x, HEIGHT - 24, f"{point.x:g}", "middle")}'

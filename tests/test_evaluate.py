@@ -283,6 +283,17 @@ def test_held_out_pairs_are_looked_for_at_home(monkeypatch: pytest.MonkeyPatch, 
         held_out_pairs(task, (32, 32), tmp_path / "nowhere")
 
 
+def test_an_adapter_that_asks_for_few_steps_is_scored_in_full_too(as_micro: Path) -> None:
+    painter = replace(anyrefill.load("colorization"), task=Task(name="t", summary="", metrics=(psnr,)))
+    pairs = [Pair(reference=random_panel(64, 64, seed), target=random_panel(64, 64, seed + 9)) for seed in range(2)]
+    found, full = evaluate(painter, pairs), evaluate(painter, pairs, steps=20)
+    assert (painter.steps, found.steps, full.steps) == (3, 3, 20)
+    assert found.score("painted in 20 steps", "psnr") == full.score("painted", "psnr")
+    assert found.score("painted", "psnr").values != full.score("painted", "psnr").values
+    with pytest.raises(KeyError):
+        full.score("painted in 20 steps", "psnr")
+
+
 def test_evaluate_from_the_command_line(
     as_micro: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

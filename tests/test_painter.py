@@ -107,8 +107,10 @@ def test_a_picture_takes_a_step(steps: int) -> None:
 def test_micro_brings_the_tasks_adapter(as_micro: Path) -> None:
     paint = anyrefill.load("colorization")
     bare = anyrefill.load("colorization", adapter="none")
-    assert (paint.size, paint.guidance) == ((64, 64), 2.5), "the adapter's passport says so"
-    assert (bare.size, bare.guidance, bare.passport) == ((64, 64), 1.0, None), "the base's settings say so"
+    assert (paint.size, paint.guidance, paint.steps) == ((64, 64), 2.5, 3), "the adapter's passport says so"
+    assert (bare.size, bare.guidance, bare.steps, bare.passport) == ((64, 64), 1.0, 20, None), (
+        "the base's settings say so"
+    )
     reference = a_picture(64, 64)
     assert paint(reference, steps=2).tobytes() != bare(reference, steps=2).tobytes()
     assert paint(reference, steps=2, seed=3).tobytes() == paint(reference, steps=2, seed=3).tobytes()

@@ -43,7 +43,7 @@ def save_tiny_adapter(base: Path, path: Path, task: str, seed: int = 1) -> Path:
 
     save_random_adapter(
         FluxFill.load(base), path, rank=2, alpha=2.0, seed=seed, task=task, prompt="{caption}", versions=(),
-        guidance_paint=2.5, height=64, width=128, max_sequence_length=24,
+        guidance_paint=2.5, steps_paint=3, height=64, width=128, max_sequence_length=24,
     )  # fmt: skip
     return path
 

@@ -8,13 +8,15 @@ code, and is copied into the package in bfloat16 when it is done.
 """
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from anyrefill.backbone.adapters.header import PASSPORT_KEY
+from anyrefill.backbone.adapters.passport import Passport
 from anyrefill.files import whole, whole_folder
 from anyrefill.pairs import METADATA
 from anyrefill.train import TrainConfig, train
@@ -31,12 +33,14 @@ class Setting:
         pairs: the first so many of the folder; encoding more takes minutes.
         mean: of the logit-normal noise levels; high where the reference tells all.
         std: their deviation.
+        paint: Euler steps to paint with, as recipes.few_steps found; the usual 20 where None.
     """
 
     steps: int = 250
     pairs: int = 400
     mean: float = 1.0
     std: float = 1.7
+    paint: int | None = None
 
 
 SETTINGS = {
@@ -90,14 +94,15 @@ def trained(name: str, pairs: Path, run: str, steps: int, rank: int = 16, lr: fl
     return config.out / "adapter.safetensors"
 
 
-def ship(adapter: Path, to: Path) -> None:
-    """Write an adapter in bfloat16, passport and all."""
+def ship(adapter: Path, to: Path, paint: int | None = None) -> None:
+    """Write an adapter in bfloat16, with its passport, which asks for `paint` steps."""
     with safe_open(adapter, "pt") as file:
         tensors = {key: file.get_tensor(key).bfloat16() for key in file.keys()}  # noqa: SIM118  # no mapping
         metadata = file.metadata()
+    passport = replace(Passport.from_json(metadata[PASSPORT_KEY]), steps_paint=paint)
     to.parent.mkdir(parents=True, exist_ok=True)
     with whole(to) as part:
-        save_file(tensors, part, metadata)
+        save_file(tensors, part, metadata | {PASSPORT_KEY: passport.to_json()})
 
 
 def main() -> None:
@@ -114,7 +119,7 @@ def main() -> None:
         adapter = trained(
             name, subset(pairs_of(name), setting.pairs), name, args.steps or setting.steps, args.rank, args.lr
         )
-        ship(adapter, ASSETS / "adapters" / f"{name}.safetensors")
+        ship(adapter, ASSETS / "adapters" / f"{name}.safetensors", setting.paint)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from torch import Tensor
 from anyrefill.backbone import kernels
 from anyrefill.backbone.latents import image_ids
 from recipes.micro.pca import Codec
-from recipes.micro.transformer import HOME, Corpus, Words, make_transformer
+from recipes.micro.transformer import BANKS, HOME, Corpus, Words, make_transformer, read_bank
 from recipes.world.canvases import PANEL, TONES, Diptych, view
 
 LEVELS = (0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 1.0)
@@ -31,10 +31,10 @@ def canvases(corpus: Corpus, count: int) -> tuple[list[Diptych], list[str]]:
     mask = np.zeros((PANEL, 2 * PANEL), np.uint8)
     mask[:, PANEL:] = 1
     made: list[Diptych] = []
-    for row in random.integers(len(corpus.pixels), size=count):
-        panel, name = view(corpus.pixels[row], random, 0, 1.15, 14), list(TONES)[random.integers(len(TONES))]
+    for row in random.integers(len(corpus.scenes.pixels), size=count):
+        panel, name = view(corpus.scenes.pixels[row], random, 0, 1.15, 14), list(TONES)[random.integers(len(TONES))]
         pixels = np.concatenate([panel, TONES[name](panel)], axis=1)
-        made.append(Diptych(pixels=pixels, mask=mask, caption=f"{corpus.captions[row]}, {name}"))
+        made.append(Diptych(pixels=pixels, mask=mask, caption=f"{corpus.scenes.captions[row]}, {name}"))
     return made, [canvas.caption for canvas in made]
 
 
@@ -69,7 +69,7 @@ def main() -> None:
     model = load(args.weights).eval()
     kernels.make_fast(model)
     codec = Codec(**torch.load(HOME / "autoencoder" / "codec.pt"))
-    corpus = Corpus("test", codec, Words(HOME / "text"))
+    corpus = Corpus(read_bank(BANKS / "test"), codec, Words(HOME / "text"))
     batch = corpus.encode(*canvases(corpus, args.count))
     print("sigma   PSNR   error of the first and the last channel, share of its variance")
     for sigma in LEVELS:

@@ -4,7 +4,8 @@
     ... --start-from src/anyrefill/assets/micro/transformer                 # from the shipped weights
 
 Corpus: two-panel canvases of one scene (recipes/world/canvases.py) with random masks, and single panels with
-holes. Loss: eq. 3 of arXiv 2502.11158 on every token, known ones weighted 0.1.
+holes; of scenes (recipes/world/scenes.py), and of people, rooms and stages (recipes/world/deep.py). Loss: eq. 3 of
+arXiv 2502.11158 on every token, known ones weighted 0.1.
 
 Two things make it learn to copy within minutes instead of hours (docs/log.md has the trial):
 heads that start out looking at a fixed place (the same place of the other panel, or a neighbour), written as
@@ -16,6 +17,7 @@ import copy
 import json
 import math
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -32,11 +34,14 @@ from anyrefill.files import whole
 from recipes.micro.pca import Codec
 from recipes.micro.run import Ema, join, load_state, save_state, take_gradients
 from recipes.world.canvases import Diptych, diptych, single
+from recipes.world.deep import BANK as DEEP
 from recipes.world.fetch import WORLD
 
 HOME = WORLD.parent / "micro"
 BANKS = WORLD.parent / "banks"
 HEADS, HEAD, AXES = 5, 64, (16, 24, 24)
+DEEP_SHARE = 0.25
+"""Of canvases that show a portrait, a room or a stage instead of a scene."""
 
 
 def make_transformer() -> FluxTransformer2DModel:
@@ -132,14 +137,26 @@ class Words:
         return tokens, self.clip(self.clip_words(captions, **pad).input_ids).pooler_output
 
 
+@dataclass(frozen=True, kw_only=True)
+class Bank:
+    """Scenes of one kind: pixels (N, SIDE, SIDE, 3) uint8, and their captions."""
+
+    pixels: np.ndarray
+    captions: list[str]
+
+
+def read_bank(folder: Path) -> Bank:
+    """Open a bank that recipes.world.scenes or recipes.world.deep wrote."""
+    pixels = np.load(folder / "pixels.npy", mmap_mode="r")
+    return Bank(pixels=pixels, captions=json.loads((folder / "captions.json").read_text()))
+
+
 class Corpus:
     """Draws canvases; the same generator gives the same ones."""
 
-    def __init__(self, split: str, codec: Codec, words: Words) -> None:
-        """Open a bank of scenes."""
-        self.pixels = np.load(BANKS / split / "pixels.npy", mmap_mode="r")
-        self.captions = json.loads((BANKS / split / "captions.json").read_text())
-        self.codec, self.words = codec, words
+    def __init__(self, scenes: Bank, codec: Codec, words: Words, deep: Bank | None = None) -> None:
+        """Take up the scenes, and portraits, rooms and stages for `DEEP_SHARE` of the canvases."""
+        self.scenes, self.deep, self.codec, self.words = scenes, deep, codec, words
 
     def encode(self, canvases: list[Diptych], captions: list[str]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return packed latents, packed condition, token features, pooled features."""
@@ -151,8 +168,11 @@ class Corpus:
     def draw(self, count: int, one_panel: bool, random: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return a batch; one caption in ten is dropped."""
         make = single if one_panel else diptych
-        rows = random.integers(len(self.pixels), size=count)
-        canvases = [make(self.pixels[i], self.captions[i], random) for i in rows]
+        canvases: list[Diptych] = []
+        for _ in range(count):
+            bank = self.deep if self.deep and random.random() < DEEP_SHARE else self.scenes
+            row = random.integers(len(bank.pixels))
+            canvases.append(make(bank.pixels[row], bank.captions[row], random))
         return self.encode(canvases, ["" if random.random() < 0.1 else c.caption for c in canvases])
 
 
@@ -262,7 +282,7 @@ class Run:
         self.ropes = [kernels.rope_of(self.worker, 24, image_ids(128, width), torch.bfloat16) for width in (128, 256)]
         codec = Codec(**torch.load(HOME / "autoencoder" / "codec.pt"))
         self.channels = channel_weights(codec.columns)
-        self.corpus = Corpus("train", codec, Words(HOME / "text"))
+        self.corpus = Corpus(read_bank(BANKS / "train"), codec, Words(HOME / "text"), read_bank(DEEP))
 
     def advance(self, factor: float = 1.0) -> float:
         """Take one step at `factor` of the learning rate and return its loss; all chance comes from its number."""

@@ -23,7 +23,7 @@ class Demo:
     out: Annotated[Path, arg(metavar="DIR")] = Path("anyrefill-demo")
     """The folder for both."""
     steps: Count = None
-    """Euler steps, one backbone call each; 20 if not given."""
+    """Euler steps, one backbone call each; if not given what the adapter asks for, or 20."""
     seed: int = 0
     """Of the noise."""
 

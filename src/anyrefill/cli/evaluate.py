@@ -43,7 +43,7 @@ class Evaluate:
     adapter: Annotated[str | None, arg(metavar="NAME|PATH")] = None
     """A file, the folder of a training run, or none; by default the one that ships with micro."""
     steps: Count = None
-    """Euler steps, one backbone call each; 20 if not given."""
+    """Euler steps, one backbone call each; if not given what the adapter asks for, or 20."""
     guidance: Strength = None
     """Distilled guidance strength; by default the one the adapter asks for."""
     seed: int = 0

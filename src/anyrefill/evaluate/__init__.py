@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
@@ -10,7 +10,7 @@ from anyrefill.errors import UserError
 from anyrefill.evaluate.baselines import copied, flat, shuffled, without_reference
 from anyrefill.evaluate.report import Report, Row, Score
 from anyrefill.evaluate.scoring import extracts, parts_of, row, score, truth
-from anyrefill.painter import Painter
+from anyrefill.painter import STEPS, Painter
 from anyrefill.pairs import Pair, PairFolder
 from anyrefill.tasks import Task
 from anyrefill.types import Panel, Size
@@ -63,8 +63,9 @@ def evaluate(
         painter: to be judged by the metrics of its task.
         pairs: that its training did not see, fitted to its size.
         bare: the same backbone without the adapter; by default the painter's own, for as long as it takes.
-        baselines: whether to paint from another pair's reference as well, which shows what the reference is worth,
-            from none, where a part of the target is known, and without the adapter.
+        baselines: whether to paint in 20 steps as well, where the adapter asks for fewer, from another pair's
+            reference, which shows what the reference is worth, from none, where a part of the target is known, and
+            without the adapter.
         steps: Euler steps.
         guidance: distilled guidance strength.
         seed: of the first pair's noise; the next pair's is one more, and so on.
@@ -99,14 +100,14 @@ def evaluating(
     """
     if not pairs:
         raise UserError(f"There is no pair to evaluate {painter.task.name} on.")
-    runs = _runs(painter, pairs, bare, baselines)
-    total = sum(run.painter.calls(len(run.pairs), steps=steps, batch_size=batch_size) for run in runs)
+    runs = _runs(painter, pairs, bare, baselines, painter.steps if steps is None else steps)
+    total = sum(run.painter.calls(len(run.pairs), steps=run.steps, batch_size=batch_size) for run in runs)
     done, seconds, answers = 0, 0.0, dict[str, list[Panel]]()
     for run in runs:
         began, answers[run.name] = perf_counter(), []
         with run.held:
             for stage in run.painter.painting(
-                run.pairs, steps=steps, guidance=guidance, seed=seed, batch_size=batch_size
+                run.pairs, steps=run.steps, guidance=guidance, seed=seed, batch_size=batch_size
             ):
                 done += 1
                 answers[run.name] += stage.panels
@@ -162,6 +163,8 @@ def refuse_missing(task: str) -> None:
 PAINTED = "painted"
 """What a report calls the painter's own row."""
 
+IN_FULL = f"painted in {STEPS} steps"
+
 _MODEL_FREE: dict[str, Callable[[Pair, Task], Panel]] = {"copy of the reference": copied, "its mean colour": flat}
 """The baselines that need no backbone."""
 
@@ -174,22 +177,27 @@ class _Run:
         name: what the table calls it.
         painter: who paints.
         pairs: what.
+        steps: of the solver.
         held: what must be so meanwhile.
     """
 
     name: str
     painter: Painter
     pairs: Sequence[Pair]
+    steps: int
     held: AbstractContextManager[object]
 
 
-def _runs(painter: Painter, pairs: Sequence[Pair], bare: Painter | None, baselines: bool) -> list[_Run]:
+def _runs(painter: Painter, pairs: Sequence[Pair], bare: Painter | None, baselines: bool, steps: int) -> list[_Run]:
     """Return what is to be painted."""
 
     def run(name: str, given: Sequence[Pair], who: Painter = painter) -> _Run:
-        return _Run(name=name, painter=who, pairs=given, held=nullcontext())
+        return _Run(name=name, painter=who, pairs=given, steps=steps, held=nullcontext())
 
     runs = [run(PAINTED, pairs)]
+    asked = painter.passport.steps_paint if painter.passport else None
+    if baselines and steps == asked != STEPS:
+        runs.append(replace(run(IN_FULL, pairs), steps=STEPS))
     if baselines and len(pairs) > 1:
         runs.append(run("from another reference", shuffled(pairs)))
     if baselines and not all(bool(painter.task.mask(pair).all()) for pair in pairs):
@@ -197,7 +205,7 @@ def _runs(painter: Painter, pairs: Sequence[Pair], bare: Painter | None, baselin
     if bare is not None:
         runs.append(run(BARE, pairs, bare))
     elif baselines and painter.merged is not None:
-        runs.append(_Run(name=BARE, painter=painter, pairs=pairs, held=painter.merged.undone()))
+        runs.append(_Run(name=BARE, painter=painter, pairs=pairs, steps=steps, held=painter.merged.undone()))
     return runs
 
 

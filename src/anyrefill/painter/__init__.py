@@ -2,7 +2,7 @@
 
 from anyrefill.painter.fitting import Frame, OutSize, Way
 from anyrefill.painter.loading import load
-from anyrefill.painter.painter import Painter
+from anyrefill.painter.painter import STEPS, Painter
 from anyrefill.painter.records import Request, Stage
 
-__all__ = ["Frame", "OutSize", "Painter", "Request", "Stage", "Way", "load"]
+__all__ = ["STEPS", "Frame", "OutSize", "Painter", "Request", "Stage", "Way", "load"]

@@ -19,7 +19,7 @@ from anyrefill.backbone.fill import FluxFill, default_dtype
 from anyrefill.backbone.placement import Placement, place
 from anyrefill.errors import UserError
 from anyrefill.flow import Solver
-from anyrefill.painter.painter import Painter
+from anyrefill.painter.painter import STEPS, Painter
 from anyrefill.painter.witness import Witness
 from anyrefill.tasks import Task
 
@@ -95,8 +95,9 @@ def _painter(task: Task, model: FluxFill, passport: Passport | None) -> Painter:
         notes = (f"The adapter was trained for {passport.task}, not for {task.name}.",)
     size = (passport.height, passport.width // 2)
     return Painter(
-        backbone=model, task=task, size=size, guidance=passport.guidance_paint, passport=passport, notes=notes
-    )
+        backbone=model, task=task, size=size, guidance=passport.guidance_paint,
+        steps=passport.steps_paint or STEPS, passport=passport, notes=notes,
+    )  # fmt: skip
 
 
 def _mismatch(asked: Attention, trained: Attention) -> str:

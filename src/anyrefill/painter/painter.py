@@ -24,7 +24,10 @@ from anyrefill.sample import panels
 from anyrefill.tasks import Task
 from anyrefill.types import Panel, Size
 
-__all__ = ["Painter"]
+__all__ = ["STEPS", "Painter"]
+
+STEPS = 20
+"""What a painter takes where neither a call nor the adapter says otherwise."""
 
 
 @final
@@ -50,7 +53,7 @@ class Painter:
     task: Task
     size: Size = (512, 512)
     guidance: float = 30.0
-    steps: int = 20
+    steps: int = STEPS
     solver: Solver = "euler"
     attention: Attention = "full"
     passport: Passport | None = None

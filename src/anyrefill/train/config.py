@@ -22,7 +22,9 @@ Region = Literal["whole", "painted"]
 Weighing = Literal["even", "reach"]
 """What a latent channel's error counts: one, or the norm of the pixels' change when it changes (mean one)."""
 
-COUNTS = ("steps", "batch", "accumulate", "draws", "rank", "tokens", "validate_every", "save_every", "keep")
+COUNTS = (
+    "steps", "batch", "accumulate", "draws", "rank", "tokens", "validate_every", "save_every", "keep", "steps_paint",
+)  # fmt: skip
 """Options that count something, so that 0 makes no sense."""
 
 Optimizer = Literal["adamw", "adamw8bit"]
@@ -73,6 +75,8 @@ class TrainConfig:
     """Decay of a moving average of the weights, e.g. 0.999; the adapter is then the average."""
     guidance: float = 1.0
     """Distilled guidance fed in training."""
+    steps_paint: int | None = None
+    """Euler steps that the adapter asks to be painted with; 1 to 4 give softer pictures nearer to the target."""
     caption_dropout: float = 0.1
     """Share of samples trained with an empty prompt."""
     density: Density = "logit-normal"

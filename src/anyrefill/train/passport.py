@@ -28,6 +28,7 @@ def passport_of(
         kind=trained.kind,
         guidance_train=config.guidance,
         guidance_paint=backbone.settings.guidance,
+        steps_paint=config.steps_paint,
         height=caches[0].height,
         width=caches[0].width,
         mask_rule=backbone.mask_rule,

@@ -23,6 +23,7 @@ class Passport:
         kind: ``lora``, or ``prompt`` for tokens in CLIP.
         guidance_train: distilled guidance fed in training.
         guidance_paint: the one to paint with.
+        steps_paint: how many Euler steps to paint with; None where nobody measured it.
         height: of the training canvases, in pixels.
         width: of the training canvases, both panels, in pixels.
         mask_rule: what became of grey masks in training.
@@ -46,6 +47,7 @@ class Passport:
     kind: str = "lora"
     guidance_train: float = 1.0
     guidance_paint: float = 30.0
+    steps_paint: int | None = None
     height: int = 512
     width: int = 1024
     mask_rule: str = "binary"
