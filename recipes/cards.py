@@ -14,10 +14,12 @@ from pathlib import Path
 from anyrefill import tasks
 from anyrefill.backbone.adapters.header import read_passport
 from anyrefill.backbone.adapters.lora import TARGETS
+from anyrefill.backbone.adapters.passport import Passport
 from anyrefill.backbone.embedded import adapter_of, shipped
 from anyrefill.evaluate.goals import GOALS, goal_table, outcome
 from anyrefill.evaluate.report import Report, Score, read_reports, table
 from anyrefill.files import write_text
+from anyrefill.painter import STEPS
 from anyrefill.tasks import Task
 from recipes.plots import Point, plot
 from recipes.world.fetch import WORLD
@@ -133,7 +135,8 @@ def _training(name: str, docs: Path) -> Iterator[str]:
         [
             ["training", ""],
             ["pairs", str(passport.pairs)],
-            ["steps of 16", str(passport.steps)],
+            ["steps of 16", _steps(passport)],
+            ["painted in", f"{passport.steps_paint or STEPS} Euler steps ([why](few-steps.md))"],
             ["time", time],
             ["rank", str(passport.rank)],
             ["layers", _layers(passport.targets)],
@@ -141,6 +144,12 @@ def _training(name: str, docs: Path) -> Iterator[str]:
             ["file", f"{adapter_of(name).stat().st_size / 1e6:.1f} MB"],
         ]
     )
+
+
+def _steps(passport: Passport) -> str:
+    """Return how many steps were taken, and how many before, on an earlier base."""
+    before = f", after {passport.steps_before} on an earlier base" if passport.steps_before else ""
+    return f"{passport.steps}{before}"
 
 
 def _layers(targets: tuple[str, ...]) -> str:

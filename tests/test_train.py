@@ -3,6 +3,8 @@
 import json
 import math
 import os
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -174,13 +176,14 @@ def test_a_loss_that_is_not_finite_stops_the_run(config: TrainConfig, tmp_path: 
         ({"attention": "clean_ref", "region": "whole"}, "needs --region painted"),
         ({"validate": "4"}, "--validate 4 is not possible: .* lists 4 pairs"),
         ({"optimizer": "adamw8bit"}, "needs bitsandbytes: pip install bitsandbytes"),
-        ({"tensorboard": True}, "needs tensorboard: pip install tensorboard"),
+        ({"track": "tensorboard"}, "needs tensorboard: pip install tensorboard"),
+        ({"track": "wandb"}, "needs wandb: pip install wandb"),
     ],
 )
 def test_wrong_settings_are_one_sentence(
     config: TrainConfig, change: dict[str, object], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("log", "learner"):  # as if no optional package were there
+    for module in ("tracking", "learner"):  # as if no optional package were there
         monkeypatch.setattr(f"anyrefill.train.{module}.find_spec", lambda _name: None)
     with pytest.raises(UserError, match=sentence):
         list(train(replace(config, out=tmp_path, **change)))
@@ -245,9 +248,32 @@ def test_the_adapter_is_readable_by_others(whole: Path) -> None:
 
 def test_tensorboard_shows_what_the_log_says(config: TrainConfig, tmp_path: Path) -> None:
     reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    losses = [step.loss for step in train(replace(config, out=tmp_path, tensorboard=True, validate="1"))]
+    losses = [step.loss for step in train(replace(config, out=tmp_path, track="tensorboard", validate="1"))]
     events = reading.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert [(event.step, event.value) for event in events.Scalars("loss")] == [
         (step, pytest.approx(loss)) for step, loss in enumerate(losses, start=1)
     ]
     assert [event.step for event in events.Scalars("validation")] == [4]
+
+
+def test_wandb_is_told_what_the_log_says(config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    *_, last = train(replace(config, out=tmp_path / "run", track="wandb"))
+    (written,) = (tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb")
+    assert last.adapter is not None
+    assert b"validate_every" in written.read_bytes()
+    assert b"seconds" in written.read_bytes()
+
+
+def test_trackio_is_told_what_the_log_says(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path))
+    pytest.importorskip("trackio")
+    losses = [step.loss for step in train(replace(config, out=tmp_path / "run", track="trackio"))]
+    with closing(sqlite3.connect(tmp_path / "anyrefill.db")) as kept:
+        told = kept.execute("SELECT step, metrics FROM metrics ORDER BY step").fetchall()
+    assert [(step, json.loads(metrics)["loss"]) for step, metrics in told] == [
+        (step, pytest.approx(loss)) for step, loss in enumerate(losses, start=1)
+    ]

@@ -49,6 +49,8 @@ def test_a_run_begins_with_another_adapter(config: TrainConfig, first: Path, tmp
     on = replace(config, out=tmp_path, start_from=str(first), steps=1, lr=1e-9)
     said = notes(on)
     assert said == [f"It begins with the weights of {first} (deblur, 3 steps)."]
+    passport = read_passport(tmp_path / "adapter.safetensors")
+    assert (passport.steps, passport.steps_before) == (1, 3)
     begun, came = load_file(first), load_file(tmp_path / "adapter.safetensors")
     assert any(weight.abs().max() > 0 for name, weight in begun.items() if "lora_B" in name)
     for name, weight in came.items():

@@ -2,6 +2,7 @@
 
     python -m recipes.micro.adapters                        # all; 10 to 40 minutes each on one core
     python -m recipes.micro.adapters --task deblur --steps 600
+    python -m recipes.micro.adapters --go-on                # begin with the adapters that ship, maybe of an older base
 
 Each learns from pairs of training scenes and renders (recipes/heldout.py --split train) by `anyrefill train`'s own
 code, and is copied into the package in bfloat16 when it is done.
@@ -17,6 +18,7 @@ from safetensors.torch import save_file
 
 from anyrefill.backbone.adapters.header import PASSPORT_KEY
 from anyrefill.backbone.adapters.passport import Passport
+from anyrefill.backbone.embedded import shipped
 from anyrefill.files import whole, whole_folder
 from anyrefill.pairs import METADATA
 from anyrefill.train import TrainConfig, train
@@ -81,12 +83,14 @@ def subset(folder: Path, count: int) -> Path:
     return out
 
 
-def trained(name: str, pairs: Path, run: str, steps: int, rank: int = 16, lr: float = 1.5e-3) -> Path:
+def trained(
+    name: str, pairs: Path, run: str, steps: int, rank: int = 16, lr: float = 1.5e-3, start_from: str | None = None
+) -> Path:
     """Train one adapter, or find its run finished, and return its file."""
     setting = SETTINGS[name]
     config = TrainConfig(
         task=name, pairs=pairs, out=WORLD.parent / "runs" / run, steps=steps, rank=rank, lr=lr, targets="all",
-        logit_mean=setting.mean, logit_std=setting.std, weighing="reach", compile=True,
+        logit_mean=setting.mean, logit_std=setting.std, weighing="reach", compile=True, start_from=start_from,
     )  # fmt: skip
     for step in train(config):
         if step.step % 25 == 0 or step.adapter:
@@ -112,13 +116,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="instead of each task's own")
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--lr", type=float, default=1.5e-3)
+    parser.add_argument("--go-on", action="store_true", help="begin with the adapter that ships, where there is one")
     args = parser.parse_args()
     torch.set_num_threads(1)
     for name in args.task or SETTINGS:
         setting = SETTINGS[name]
-        adapter = trained(
-            name, subset(pairs_of(name), setting.pairs), name, args.steps or setting.steps, args.rank, args.lr
-        )
+        pairs, steps = subset(pairs_of(name), setting.pairs), args.steps or setting.steps
+        before = name if args.go_on and name in shipped() else None
+        adapter = trained(name, pairs, name, steps, args.rank, args.lr, before)
         ship(adapter, ASSETS / "adapters" / f"{name}.safetensors", setting.paint)
 
 

@@ -11,7 +11,7 @@ from anyrefill.backbone.quantized import Quantize
 from anyrefill.errors import UserError
 from anyrefill.flow import Density
 
-__all__ = ["Kind", "Optimizer", "Region", "TrainConfig", "TrainOptions", "Weighing"]
+__all__ = ["Kind", "Optimizer", "Region", "Track", "TrainConfig", "TrainOptions", "Weighing"]
 
 Kind = Literal["lora", "prompt"]
 """What is trained: a LoRA in the transformer, or tokens in front of what CLIP reads."""
@@ -26,6 +26,9 @@ COUNTS = (
     "steps", "batch", "accumulate", "draws", "rank", "tokens", "validate_every", "save_every", "keep", "steps_paint",
 )  # fmt: skip
 """Options that count something, so that 0 makes no sense."""
+
+Track = Literal["tensorboard", "wandb", "trackio"]
+"""Events in the run's folder; a run at Weights & Biases; one of trackio, which stays on this machine."""
 
 Optimizer = Literal["adamw", "adamw8bit"]
 """AdamW with float32 moments, or bitsandbytes' with 8-bit ones."""
@@ -113,8 +116,8 @@ class TrainConfig:
     """How many checkpoints to keep."""
     cache: Path = Path("~/.cache/anyrefill/latents")
     """Where encoded pictures and prompts are kept, for any number of runs."""
-    tensorboard: bool = False
-    """Write events for TensorBoard too."""
+    track: Track | None = None
+    """Tell TensorBoard, wandb or trackio too."""
     device: str = "cpu"
     """Where to train."""
     dtype: Literal["bfloat16", "float32"] = "bfloat16"

@@ -3,17 +3,16 @@
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from anyrefill import images
-from anyrefill.errors import UserError
 from anyrefill.files import write_text
+from anyrefill.train.config import TrainConfig
 from anyrefill.train.data import Batch
+from anyrefill.train.tracking import tracker
 
 __all__ = ["Entry", "Log", "curve", "write_report"]
 
@@ -45,12 +44,12 @@ class Entry:
 
 
 class Log:
-    """The file `log.jsonl` of a run, its picture `curve.png`, and TensorBoard's events if asked for."""
+    """The file `log.jsonl` of a run, its picture `curve.png`, and what a tracker is told."""
 
-    def __init__(self, folder: Path, *, tensorboard: bool = False) -> None:
+    def __init__(self, config: TrainConfig) -> None:
         """Name the files; `begin` opens them."""
-        self.path, self.tensorboard = folder / "log.jsonl", tensorboard
-        self.entries, self.board = list[Entry](), None
+        self.config, self.path = config, config.out / "log.jsonl"
+        self.entries, self.tracker = list[Entry](), None
 
     def begin(self, first: int) -> None:
         """Go on with the log of a run, without the lines of steps that will be taken again.
@@ -59,10 +58,10 @@ class Log:
             first: steps that are done.
 
         Raises:
-            UserError: the folder cannot be written, or TensorBoard is not installed.
+            UserError: the folder cannot be written, or the tracker is not installed.
         """
         self.entries = [entry for entry in _read(self.path) if entry.step <= first]
-        self.board = _board(self.path.parent) if self.tensorboard else None
+        self.tracker = tracker(self.config) if self.config.track else None
         write_text(self.path, "".join(f"{json.dumps(asdict(entry))}\n" for entry in self.entries))
 
     def add(self, entry: Entry) -> None:
@@ -70,11 +69,14 @@ class Log:
         self.entries.append(entry)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(f"{json.dumps(asdict(entry))}\n")
-        if self.board is not None:
-            for name, value in asdict(entry).items():
-                if name != "step" and value is not None:
-                    self.board.add_scalar(name, value, entry.step)
-            self.board.flush()
+        if self.tracker is not None:
+            told = {name: value for name, value in asdict(entry).items() if name != "step" and value is not None}
+            self.tracker.log(told, step=entry.step)
+
+    def finish(self) -> None:
+        """Let the tracker send what it still holds."""
+        if self.tracker is not None:
+            self.tracker.finish()
 
     def draw(self) -> None:
         """Draw the curve anew."""
@@ -153,16 +155,3 @@ def _running_mean(values: Sequence[float], window: int) -> Iterator[float]:
     for end in range(1, len(values) + 1):
         some = values[max(0, end - window) : end]
         yield sum(some) / len(some)
-
-
-def _board(folder: Path) -> Any:  # noqa: ANN401 - of a package that may not be there
-    """Return TensorBoard's writer.
-
-    Raises:
-        UserError: it is not installed.
-    """
-    if find_spec("tensorboard") is None:
-        raise UserError("--tensorboard needs tensorboard: pip install tensorboard, or leave the option out.")
-    from torch.utils.tensorboard import SummaryWriter
-
-    return SummaryWriter(str(folder / "tensorboard"))

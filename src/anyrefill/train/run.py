@@ -52,7 +52,7 @@ def training(config: TrainConfig) -> Generator[Cached | Note | Step, None, None]
         run.save()
         raise
     finally:
-        run.world.leave()
+        run.leave()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +144,12 @@ class _Run:
         """Write a checkpoint."""
         if self.is_first:
             self.checkpoint.save(self.learner.state())
+
+    def leave(self) -> None:
+        """Close what is open."""
+        if self.log is not None:
+            self.log.finish()
+        self.world.leave()
 
     def _validate(self) -> float | None:
         """Look at the held-out pairs; the best adapter so far is kept."""
@@ -241,7 +247,7 @@ def _prepare(config: TrainConfig) -> Generator[Cached, None, _Run]:
         checkpoint=Checkpoint(config, " ".join(cache.manifest for cache in caches)),
         world=world,
         steps=steps,
-        log=Log(config.out, tensorboard=config.tensorboard) if world.rank == 0 else None,
+        log=Log(config) if world.rank == 0 else None,
     )
 
 

@@ -32,6 +32,7 @@ class Passport:
         prompt: the task's prompt template.
         max_sequence_length: T5 tokens in training.
         steps: optimizer steps taken.
+        steps_before: taken by the adapter that it began with, and by the one that that began with, and so on.
         pairs: how many it was trained on.
         manifest: sha256 of the list of pairs.
         seed: of the training run.
@@ -56,6 +57,7 @@ class Passport:
     prompt: str = "{caption}"
     max_sequence_length: int = 512
     steps: int = 0
+    steps_before: int = 0
     pairs: int = 0
     manifest: str = ""
     seed: int = 0
