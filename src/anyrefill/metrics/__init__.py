@@ -6,6 +6,7 @@ from typing import Literal
 from torch import Tensor
 
 from anyrefill.metrics.depth import abs_rel, align, delta1, depth_correlation
+from anyrefill.metrics.faces import Face, face
 from anyrefill.metrics.features import Spread, kid_alex
 from anyrefill.metrics.lpips import Lpips, lpips_alex, lpips_vgg
 from anyrefill.metrics.nearness import nearness_vgg
@@ -30,6 +31,7 @@ from anyrefill.types import Panel
 __all__ = [
     "Aim",
     "Distance",
+    "Face",
     "Lpips",
     "Metric",
     "RegionMetric",
@@ -45,6 +47,7 @@ __all__ = [
     "depth_correlation",
     "edge_f1",
     "edge_scores",
+    "face",
     "iou",
     "kid_alex",
     "line_f1",
@@ -82,4 +85,5 @@ def aim(metric: Callable[..., object]) -> Aim:
     name = metric.__name__
     if name.endswith("_ratio"):
         return "one"
-    return "lower" if name.endswith("_error") or name.startswith(("lpips", "abs_rel", "rmse", "kid")) else "higher"
+    is_distance = name.startswith(("lpips", "abs_rel", "rmse", "kid", "identity"))
+    return "lower" if is_distance or name.endswith("_error") else "higher"

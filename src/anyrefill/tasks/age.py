@@ -5,7 +5,7 @@ parametric person, pose, light and background at two ages (`recipes/world/people
 stay. Caption: what the target shows, e.g. "an old woman".
 """
 
-from anyrefill.judges import lpips_background
+from anyrefill.judges import identity_dlib, lpips_background
 from anyrefill.metrics import lpips_alex, psnr, rmse, ssim
 from anyrefill.tasks import Task
 
@@ -17,7 +17,7 @@ task = Task(
     prompt="the left person as {caption}",
     caption_required=True,
     metrics=(rmse, psnr, ssim, lpips_alex),
-    judges=(lpips_background,),
+    judges=(lpips_background, identity_dlib),
     pairs=50,
     steps=10_000,
 )

@@ -5,7 +5,7 @@ and tinted (`recipes/world/people.py`). Caption: colour and direction as the vie
 the left".
 """
 
-from anyrefill.judges import lpips_background
+from anyrefill.judges import identity_dlib, lpips_background
 from anyrefill.metrics import lpips_alex, psnr, rmse, ssim
 from anyrefill.tasks import Task
 
@@ -17,7 +17,7 @@ task = Task(
     prompt="the left photo in {caption}",
     caption_required=True,
     metrics=(rmse, psnr, ssim, lpips_alex),
-    judges=(lpips_background,),
+    judges=(lpips_background, identity_dlib),
     pairs=35,
     steps=8_000,
 )
