@@ -16,9 +16,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from anyrefill.backbone.adapters.header import PASSPORT_KEY
+from anyrefill.backbone.adapters.header import PASSPORT_KEY, read_passport
+from anyrefill.backbone.adapters.lora import TARGETS
 from anyrefill.backbone.adapters.passport import Passport
-from anyrefill.backbone.embedded import shipped
+from anyrefill.backbone.embedded import adapter_of, shipped
 from anyrefill.files import whole, whole_folder
 from anyrefill.pairs import METADATA
 from anyrefill.train import TrainConfig, train
@@ -60,8 +61,8 @@ SETTINGS = {
     "relight": Setting(steps=500, pairs=600, mean=2.5, std=2.0, paint=2),
     "ref-inpainting": Setting(steps=200, pairs=600, paint=4),
 }
-"""What differs between the tasks; everything else is the same for all. The adapters that ship were made so, but for
-canny-to-image (an earlier run, of rank 32 and the paper's layers); segment-to-image and depth-to-image are not yet."""
+"""What differs between the tasks; everything else is the same for all. Those that ship were made so, most by --go-on
+from adapters of an earlier base: a card tells how many steps those had taken."""
 
 
 def pairs_of(name: str) -> Path:
@@ -98,6 +99,12 @@ def trained(
     return config.out / "adapter.safetensors"
 
 
+def goes_on(name: str, rank: int) -> bool:
+    """Return whether an adapter ships whose weights have the shape of those to be trained."""
+    passport = read_passport(adapter_of(name)) if name in shipped() else None
+    return passport is not None and passport.rank == rank and set(passport.targets) == set(TARGETS["all"])
+
+
 def ship(adapter: Path, to: Path, paint: int | None = None) -> None:
     """Write an adapter in bfloat16, with its passport, which asks for `paint` steps."""
     with safe_open(adapter, "pt") as file:
@@ -122,7 +129,7 @@ def main() -> None:
     for name in args.task or SETTINGS:
         setting = SETTINGS[name]
         pairs, steps = subset(pairs_of(name), setting.pairs), args.steps or setting.steps
-        before = name if args.go_on and name in shipped() else None
+        before = name if args.go_on and goes_on(name, args.rank) else None
         adapter = trained(name, pairs, name, steps, args.rank, args.lr, before)
         ship(adapter, ASSETS / "adapters" / f"{name}.safetensors", setting.paint)
 
