@@ -94,13 +94,14 @@ def test_parts_and_checkpointing_change_rounding_alone(desk: Path, whole: dict[s
     assert again.keys() == whole.keys()
 
 
-def test_accelerate_starts_it(desk: Path) -> None:
+@pytest.mark.parametrize(
+    "how", ["--cpu --num_processes 1", "--use_fsdp --num_processes 2 --num_machines 1 --mixed_precision no"]
+)
+def test_accelerate_starts_it(desk: Path, tmp_path: Path, how: str) -> None:
     words = (
-        f"train deblur {desk}/pairs --out {desk}/launched --cache {desk}/c --backbone {desk}/base --batch 2 --steps 1"
+        f"train deblur {desk}/pairs --out {tmp_path}/run --cache {desk}/c --backbone {desk}/base --batch 2 --steps 1"
     )
-    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "1", "-m", "anyrefill"]
-    done = subprocess.run(
-        [*launcher, *words.split(), "--cache", str(desk / "c")], capture_output=True, text=True, check=False
-    )
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", *how.split(), "-m", "anyrefill"]
+    done = subprocess.run([*launcher, *words.split()], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith(f"{desk}/launched/adapter.safetensors\n")
+    assert done.stdout.endswith(f"{tmp_path}/run/adapter.safetensors\n"), "the first process alone says where it is"
