@@ -47,7 +47,7 @@ class Faces:
         scale = max(1.0, SIDE / min(panel.shape[1:]))
         large = interpolate(panel[None], scale_factor=scale, mode="bicubic") if scale > 1 else panel[None]
         pixels = ((large[0].clamp(-1, 1) + 1) * 127.5).round().permute(1, 2, 0).contiguous().numpy().astype(np.uint8)
-        found = max(self._find(pixels, 1), key=lambda box: box.area(), default=None)
+        found = max(self._find(pixels), key=lambda box: box.area(), default=None)
         if found is None:
             return None
         chip = self._dlib.get_face_chip(pixels, self._landmarks(pixels, found), CHIP)
