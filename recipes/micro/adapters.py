@@ -47,19 +47,19 @@ class Setting:
 
 
 SETTINGS = {
-    "image-to-segment": Setting(steps=1200, pairs=3200, mean=3.0, std=2.0, paint=4),
-    "deblur": Setting(steps=250, pairs=800, mean=2.5, std=2.0, paint=2),
-    "colorization": Setting(steps=250, pairs=800, paint=4),
-    "canny-to-image": Setting(steps=350, pairs=800),
-    "image-to-canny": Setting(steps=500, pairs=1200, mean=3.0, std=2.0, paint=4),
+    "image-to-segment": Setting(steps=1200, pairs=3200, mean=3.0, std=2.0, paint=1),
+    "deblur": Setting(steps=200, pairs=800, mean=2.5, std=2.0, paint=2),
+    "colorization": Setting(steps=200, pairs=800, paint=4),
+    "canny-to-image": Setting(steps=300, pairs=800),
+    "image-to-canny": Setting(steps=500, pairs=1200, mean=3.0, std=2.0, paint=1),
     "super-resolution": Setting(steps=500, pairs=1000, mean=2.0, std=2.0, paint=4),
-    "segment-to-image": Setting(steps=350, pairs=800),
-    "depth-to-image": Setting(steps=350, pairs=800),
-    "image-to-depth": Setting(steps=500, pairs=800, mean=3.0, std=2.0, paint=2),
-    "age": Setting(steps=450, pairs=1200, mean=2.5, std=2.0, paint=2),
+    "segment-to-image": Setting(steps=300, pairs=800),
+    "depth-to-image": Setting(steps=300, pairs=800),
+    "image-to-depth": Setting(steps=500, pairs=800, mean=3.0, std=2.0, paint=1),
+    "age": Setting(steps=400, pairs=1200, mean=2.5, std=2.0, paint=2),
     "gender": Setting(steps=400, pairs=600, mean=2.5, std=2.0, paint=2),
     "relight": Setting(steps=400, pairs=600, mean=2.5, std=2.0, paint=2),
-    "ref-inpainting": Setting(steps=150, pairs=600, paint=4),
+    "ref-inpainting": Setting(steps=100, pairs=600, paint=4),
 }
 """What differs between the tasks; everything else is the same for all. Those that ship were made so, most by --go-on
 from adapters of an earlier base: a card tells how many steps those had taken."""
