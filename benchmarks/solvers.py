@@ -28,7 +28,7 @@ from anyrefill.sample import sampling
 from anyrefill.types import Tokens
 
 TASKS = ("deblur", "colorization", "canny-to-image", "image-to-segment")
-EXACT, CALLS = 500, (10, 20, 50)
+EXACT, CALLS = 500, (10, 14, 20, 50)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,6 +49,11 @@ def measure(name: str) -> dict[str, dict[str, float]]:
     return found
 
 
+def known() -> dict[str, dict[str, dict[str, float]]]:
+    """Return what was measured, by task and number of steps."""
+    return json.loads(SCORES.read_text()) if SCORES.is_file() else {}
+
+
 def painted(report: Report) -> tuple[Score, ...]:
     """Return the scores of the painter's own row."""
     return report.rows[0].scores
@@ -75,11 +80,11 @@ def main() -> None:
     parser.add_argument("--task", nargs="*", choices=list(SETTINGS), help="measure these, even again")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    found = json.loads(SCORES.read_text()) if SCORES.is_file() else {}
-    for name in args.task or [name for name in SETTINGS if name in shipped() and name not in found]:
-        found[name] = measure(name)
-        write_text(SCORES, json.dumps(found, indent=1) + "\n")
-        print(name, json.dumps(found[name]), flush=True)
+    for name in args.task or [name for name in SETTINGS if name in shipped() and name not in known()]:
+        found = measure(name)
+        write_text(SCORES, json.dumps(known() | {name: found}, indent=1) + "\n")
+        print(name, json.dumps(found), flush=True)
+    found = known()
     write_text(DOCS / "tasks" / "few-steps.md", page({name: found[name] for name in SETTINGS if name in found}))
 
 
