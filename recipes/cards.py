@@ -28,10 +28,13 @@ DOCS = Path(__file__).parents[1] / "docs"
 RUNS = WORLD.parent / "runs"
 
 FAILURES = {
+    "age": "Faces come out soft, with an 8-pixel grid in the skin; a beard may be left where the hair turned grey.",
     "canny-to-image": "Edges come back as texture more than as objects: what lies between them is guessed.",
     "colorization": "Colours wander: large surfaces take a plausible tone rather than the right one.",
     "deblur": "Fine texture is smoothed away with the noise; letters do not come back.",
+    "image-to-canny": "Lines are dim and soft, grey rather than white: the crests are right, the drawing is not crisp.",
     "image-to-segment": "A subject as busy as what is behind it is found in part or not at all.",
+    "relight": "The light's colour and side arrive; eyes and mouth blur, and an 8-pixel grid shows on smooth skin.",
 }
 """What was seen to go wrong again and again, one sentence each; the three worst pairs stand on every sheet anyway."""
 
