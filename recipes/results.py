@@ -47,6 +47,9 @@ painted pictures to the real ones in AlexNet's features, `depth_vgg` the correla
 VGG16's features takes for depth, `iou_u2netp` the IoU with what U2-Net-p takes for the subject: the row
 "the true target" tells how well these see on real photographs. `identity_dlib` is how far the painted face is from
 the reference's by dlib's network of faces (0.6 between strangers on photographs).
+
+What more pretraining pays (`python -m recipes.pretraining`): ![copying](images/pretraining-copying.svg)
+![inpainting](images/pretraining-inpainting.svg)
 """
 
 
