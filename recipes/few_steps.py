@@ -11,19 +11,18 @@ recipes/micro/adapters.py.
 
 import argparse
 import json
-from pathlib import Path
 
 import torch
 
 from anyrefill.backbone.embedded import shipped
-from anyrefill.cli.common import with_bar
-from anyrefill.evaluate import Report, Score, evaluating, held_out_pairs
+from anyrefill.evaluate import Score, evaluating, held_out_pairs
 from anyrefill.evaluate.report import ARROWS, table
 from anyrefill.files import write_text
 from anyrefill.painter import load
+from recipes.cards import DOCS
 from recipes.micro.adapters import SETTINGS
+from recipes.results import ended
 
-DOCS = Path(__file__).parents[1] / "docs"
 SCORES = DOCS / "results" / "few-steps.json"
 COUNTS = (1, 2, 4, 8, 20)
 FIRST, LAST = 64, 96
@@ -42,21 +41,14 @@ def measure(name: str) -> dict[str, dict[str, float]]:
     pairs = held_out_pairs(painter.task, painter.size, limit=LAST)[FIRST:]
     found: dict[str, dict[str, float]] = {}
     for count in COUNTS:
-        *_, last = with_bar(evaluating(painter, pairs, baselines=False, steps=count), f"{name}, {count}")
-        if last.report is None:
-            raise RuntimeError("an evaluation ends with its report")
-        found[str(count)] = {heading(score): score.mean for score in painted(last.report)}
+        report = ended(evaluating(painter, pairs, baselines=False, steps=count), f"{name}, {count}")
+        found[str(count)] = {heading(score): score.mean for score in report.rows[0].scores}
     return found
 
 
 def known() -> dict[str, dict[str, dict[str, float]]]:
     """Return what was measured, by task and number of steps."""
     return json.loads(SCORES.read_text()) if SCORES.is_file() else {}
-
-
-def painted(report: Report) -> tuple[Score, ...]:
-    """Return the scores of the painter's own row."""
-    return report.rows[0].scores
 
 
 def heading(score: Score) -> str:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from anyrefill import tasks
 from anyrefill.backbone.embedded import shipped
-from anyrefill.evaluate import evaluating, held_out_pairs, heldout
+from anyrefill.evaluate import evaluate, held_out_pairs, heldout
 from anyrefill.evaluate.report import Report, Score, table
 from anyrefill.files import write_text
 from anyrefill.judges import identity_dlib
@@ -50,14 +50,12 @@ def measured(name: str, other: str, limit: int) -> dict[str, object]:
     """Return what one task scores with another adapter at work."""
     painter = load(name, adapter=name if other == ALONE else f"{name}+{other}", dtype=torch.bfloat16)
     pairs = held_out_pairs(painter.task, painter.size, limit=limit)
-    *_, last = evaluating(painter, pairs, baselines=False)
-    if last.report is None:
-        raise RuntimeError("an evaluation ends with its report")
-    score = last.report.score("painted", tasks.get(name).metrics[0].__name__)
+    report = evaluate(painter, pairs, baselines=False)
+    score = report.score("painted", tasks.get(name).metrics[0].__name__)
     return {
         "task": name, "other": other, "pairs": len(pairs), "metric": score.metric, "aim": score.aim,
         "mean": score.mean, "low": score.low, "high": score.high,
-        "identity": identity(last.report, "painted"), "true_identity": identity(last.report, "the true target"),
+        "identity": identity(report, "painted"), "true_identity": identity(report, "the true target"),
     }  # fmt: skip
 
 

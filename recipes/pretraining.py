@@ -15,11 +15,11 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from anyrefill.cli.common import with_bar
 from anyrefill.evaluate import base
 from anyrefill.files import write_text
 from anyrefill.painter import load
 from recipes.plots import Point, plot
+from recipes.results import ended
 
 ROOT = Path(__file__).parents[1]
 SCORES = ROOT / "docs" / "results" / "pretraining.json"
@@ -29,7 +29,6 @@ SHOWN = {
     "backbone-inpainting lpips_alex": "a hole of one panel, LPIPS (lower is better)",
 }
 """Score -> what its plot says."""
-AUTOENCODER = "backbone-autoencoder"
 
 Scores = dict[str, tuple[float, float, float]]
 """Score -> mean and its interval."""
@@ -40,11 +39,9 @@ def measure(backbone: str | Path, limit: int) -> Scores:
     painter = load(base.COPYING, backbone=backbone, adapter="none", dtype=torch.bfloat16)
     found: Scores = {}
     for run in base.runs(painter, limit=limit, steps=None, guidance=None, seed=0, batch_size=16):
-        *_, last = with_bar(run, "backbone")
-        if last.report is None:
-            raise RuntimeError("an evaluation ends with its report")
-        for score in () if last.report.task == AUTOENCODER else last.report.rows[0].scores:
-            found[f"{last.report.task} {score.metric}"] = (score.mean, score.low, score.high)
+        report = ended(run, "backbone")
+        for score in () if report.task == base.AUTOENCODER else report.rows[0].scores:
+            found[f"{report.task} {score.metric}"] = (score.mean, score.low, score.high)
     return found
 
 
