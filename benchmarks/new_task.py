@@ -26,6 +26,7 @@ from recipes.world.fetch import WORLD
 from recipes.world.sources import photos
 
 from anyrefill import cli, curate, images, tasks
+from anyrefill.backbone.precision import fast_dtype
 from anyrefill.evaluate.baselines import shuffled
 from anyrefill.evaluate.report import interval, table
 from anyrefill.files import whole
@@ -108,12 +109,12 @@ def teach(task: str, work: Path, settings: str, steps: int) -> Taught:
     words = ["train", task, str(work / "pairs"), "--out", str(work / "run"), "--cache", str(work / "cache")]
     cli.main([*words, *shlex.split(settings)])
     seconds, processor = perf_counter() - began, processor_time() - before
-    painter = load(task, adapter=work / "run", dtype=torch.bfloat16)
+    painter = load(task, adapter=work / "run", dtype=fast_dtype())
     pairs, learned = (tuple(PairFolder(work / name, painter.size)) for name in ("held-out", "pairs"))
     mean = torch.stack([pair.target for pair in learned]).mean(dim=(0, 2, 3)).view(3, 1, 1)
     answers = {
         PAINTED: painter.batch(pairs, steps=steps),
-        UNTRAINED: load(task, adapter="none", dtype=torch.bfloat16).batch(pairs, steps=steps),
+        UNTRAINED: load(task, adapter="none", dtype=fast_dtype()).batch(pairs, steps=steps),
         "painted from another reference": painter.batch(shuffled(pairs), steps=steps),
         "copy of the reference": [pair.reference for pair in pairs],
         "mean colour of the 20 targets": [mean.expand_as(pair.target) for pair in pairs],

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from anyrefill import tasks
+from anyrefill.backbone.precision import fast_dtype
 from anyrefill.errors import UserError
 from anyrefill.evaluate import evaluate, held_out_pairs
 from anyrefill.evaluate.goals import GOALS
@@ -30,7 +31,7 @@ SCORES = DOCS / "results" / "efficiency.json"
 
 def scored(name: str, adapter: Path, limit: int) -> Score:
     """Return the score that the task's first goal is about, on held-out pairs."""
-    painter = load(name, adapter=adapter, dtype=torch.bfloat16)
+    painter = load(name, adapter=adapter, dtype=fast_dtype())
     report = evaluate(painter, held_out_pairs(painter.task, painter.size, limit=limit), baselines=False)
     return report.score("painted", first_metric(name))
 

@@ -15,6 +15,7 @@ import json
 import torch
 
 from anyrefill.backbone.embedded import shipped
+from anyrefill.backbone.precision import fast_dtype
 from anyrefill.evaluate import Score, evaluating, held_out_pairs
 from anyrefill.evaluate.report import ARROWS, table
 from anyrefill.files import write_text
@@ -37,7 +38,7 @@ one answer among them. An arrow tells which way is better; the last column is wh
 
 def measure(name: str) -> dict[str, dict[str, float]]:
     """Return the mean of each metric for each number of steps."""
-    painter = load(name, dtype=torch.bfloat16)
+    painter = load(name, dtype=fast_dtype())
     pairs = held_out_pairs(painter.task, painter.size, limit=LAST)[FIRST:]
     found: dict[str, dict[str, float]] = {}
     for count in COUNTS:

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from anyrefill import tasks
 from anyrefill.backbone.embedded import shipped
+from anyrefill.backbone.precision import fast_dtype
 from anyrefill.evaluate import evaluate, held_out_pairs, heldout
 from anyrefill.evaluate.report import Report, Score, table
 from anyrefill.files import write_text
@@ -48,7 +49,7 @@ def main() -> None:
 
 def measured(name: str, other: str, limit: int) -> dict[str, object]:
     """Return what one task scores with another adapter at work."""
-    painter = load(name, adapter=name if other == ALONE else f"{name}+{other}", dtype=torch.bfloat16)
+    painter = load(name, adapter=name if other == ALONE else f"{name}+{other}", dtype=fast_dtype())
     pairs = held_out_pairs(painter.task, painter.size, limit=limit)
     report = evaluate(painter, pairs, baselines=False)
     score = report.score("painted", tasks.get(name).metrics[0].__name__)

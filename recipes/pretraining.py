@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
+from anyrefill.backbone.precision import fast_dtype
 from anyrefill.evaluate import base
 from anyrefill.files import write_text
 from anyrefill.painter import load
@@ -36,7 +37,7 @@ Scores = dict[str, tuple[float, float, float]]
 
 def measure(backbone: str | Path, limit: int) -> Scores:
     """Return the scores of a bare backbone."""
-    painter = load(base.COPYING, backbone=backbone, adapter="none", dtype=torch.bfloat16)
+    painter = load(base.COPYING, backbone=backbone, adapter="none", dtype=fast_dtype())
     found: Scores = {}
     for run in base.runs(painter, limit=limit, steps=None, guidance=None, seed=0, batch_size=16):
         report = ended(run, "backbone")

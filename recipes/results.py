@@ -17,6 +17,7 @@ import torch
 
 from anyrefill import images
 from anyrefill.backbone.embedded import shipped
+from anyrefill.backbone.precision import fast_dtype
 from anyrefill.cli.common import with_bar
 from anyrefill.cli.evaluate import MIXES
 from anyrefill.evaluate import Progress, base, evaluating, held_out_pairs, heldout
@@ -87,7 +88,7 @@ def part(name: str) -> Path:
 def runs(name: str, limit: int) -> Iterator[Iterator[Progress]]:
     """Yield a task's evaluation, which leaves its contact sheet, too, or the three of the bare backbone."""
     if name == BACKBONE:
-        painter = load(base.COPYING, adapter="none", dtype=torch.bfloat16)
+        painter = load(base.COPYING, adapter="none", dtype=fast_dtype())
         yield from base.runs(painter, limit=limit, steps=None, guidance=None, seed=0, batch_size=16)
     else:
         yield task_run(name, limit)
@@ -95,7 +96,7 @@ def runs(name: str, limit: int) -> Iterator[Iterator[Progress]]:
 
 def task_run(name: str, limit: int) -> Iterator[Progress]:
     """Yield the progress of a task's evaluation; at its end save its contact sheet."""
-    painter = load(VARIANTS.get(name, name), dtype=torch.bfloat16)
+    painter = load(VARIANTS.get(name, name), dtype=fast_dtype())
     pairs = held_out_pairs(painter.task, painter.size, heldout(name), limit)
     for progress in evaluating(painter, pairs):
         if progress.report is None:

@@ -16,6 +16,7 @@ from torch import Generator, Tensor, nn
 from anyrefill import Canvas, UserError
 from anyrefill.backbone import Backbone, Condition
 from anyrefill.backbone.fill import FluxFill
+from anyrefill.backbone.precision import fast_dtype, multiplies_bfloat16
 from anyrefill.backbone.tiny import TinyFill
 from tiny_checkpoint import save_tiny_checkpoint
 
@@ -259,3 +260,19 @@ def test_a_hub_id_is_fetched_part_by_part(base: Path, monkeypatch: pytest.Monkey
     assert FluxFill.load("someone/fill").name == "someone/fill"
     assert "transformer/*" in asked["someone/fill"]
     assert not any(pattern.startswith("*") for pattern in asked["someone/fill"])
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [({"avx2": True}, False), ({"avx512_bf16": True}, True), ({"amx_bf16": True}, True), ({"bf16": True}, True)],
+)
+def test_bfloat16_is_taken_where_the_processor_multiplies_it(
+    found: dict[str, bool], expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    assert multiplies_bfloat16() == expected
+    assert fast_dtype("cpu") == (torch.bfloat16 if expected else torch.float32)
+    assert fast_dtype("cuda:1") == torch.bfloat16
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert not multiplies_bfloat16(), "torch's own products convert number by number"

@@ -33,7 +33,8 @@ def test_gains_are_over_the_anchors() -> None:
     assert ours == Row(table="t", name="ours", value=100.0, unit="ms", low=100.0, high=100.0, gain=4.0, gain_bf16=2.0)
 
 
-def test_steps_are_timed_in_every_way(as_micro: Path) -> None:
+def test_steps_are_timed_in_every_way(as_micro: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("anyrefill.bench.multiplies_bfloat16", lambda: True)
     rows = list(bench(["step"], task="colorization", rounds=1, batch=2))
     assert {row.table for row in rows} == {"one step, batch 1", "one step, batch 2", GOALS_TABLE}
     timed = [row for row in rows if row.table == "one step, batch 1" and row.unit == "ms CPU"]
@@ -54,10 +55,14 @@ def test_the_base_is_loaded_once_in_each_type(as_micro: Path, monkeypatch: pytes
         return load(base, **options)  # pyright: ignore[reportArgumentType]
 
     monkeypatch.setattr(FluxFill, "load", counting)
-    list(bench(["same", "step"], task="colorization", rounds=1, batch=2))
     once = ("transformer",)
-    kinds = [torch.float32, torch.bfloat16]
-    assert loaded == [entry for kind in kinds for entry in ((kind, None), (kind, once))]
+    for knows, kinds in ((True, [torch.float32, torch.bfloat16]), (False, [torch.float32])):
+        monkeypatch.setattr("anyrefill.bench.multiplies_bfloat16", lambda knows=knows: knows)
+        loaded.clear()
+        rows = list(bench(["same", "step"], task="colorization", rounds=1, batch=2))
+        assert loaded == [entry for kind in kinds for entry in ((kind, None), (kind, once))]
+        assert any("bfloat16" in row.name for row in rows) == knows
+        assert any(row.gain_bf16 is not None for row in rows) == knows
 
 
 def test_the_picture_is_diffusers_and_company_changes_rounding_only(as_micro: Path) -> None:

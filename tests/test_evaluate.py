@@ -317,3 +317,12 @@ def test_evaluate_from_the_command_line(
     reports = json.loads((tmp_path / "scores" / "all.json").read_text())
     bare = ["backbone-autoencoder", "backbone-copying", "backbone-inpainting"]
     assert [report["task"] for report in reports] == [*bare, "colorization", "image-to-segment"]
+
+
+def test_a_finished_painting_is_scored_as_the_model_painted_it_too() -> None:
+    finishing = replace(tasks.get("deblur"), finish=lambda reference, painted: 0 * painted)
+    report = evaluate(copying(finishing), some_pairs(), baselines=False)
+    found = means(report)
+    assert list(found) == ["painted", "as the model painted it", "copy of the reference", "its mean colour"]
+    assert found["as the model painted it"] == pytest.approx(found["copy of the reference"], abs=1e-3)
+    assert found["painted"] < found["as the model painted it"] - 3

@@ -15,6 +15,7 @@ from anyrefill.backbone.tiny import TinyFill
 from anyrefill.painter import Frame, Way
 from anyrefill.painter.witness import Witness, reference_errors
 from anyrefill.sample import sampling
+from anyrefill.tasks import colorization
 from anyrefill.types import Latents, Sheets
 from panels import random_panel
 
@@ -175,3 +176,10 @@ def test_a_record_holds_for_the_file_it_was_made_of(tmp_path: Path) -> None:
     path.write_text("{}")
     with pytest.raises(UserError, match="mine.witness.json is damaged"):
         Witness.read(adapter)
+
+
+def test_the_finish_is_done_at_full_size_unless_raw_is_asked_for() -> None:
+    photo = images.to_pil(colorization.grayscale(random_panel(40, 60, 1)))
+    finished, raw = painter("colorization"), replace(painter("colorization"), raw=True)
+    assert np.abs(np.asarray(finished(photo), int) - np.asarray(photo, int)).max() <= 1, "every pixel's own brightness"
+    assert np.abs(np.asarray(raw(photo), int) - np.asarray(photo, int)).max() > 20, "resized there and back"

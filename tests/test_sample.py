@@ -1,11 +1,15 @@
 """Sampling with the exact mock: what is kept, what is drawn, what is refused."""
 
+import math
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
 
 from anyrefill import Canvas, UserError
 from anyrefill.backbone import Condition
+from anyrefill.backbone.fill import FluxFill
 from anyrefill.backbone.tiny import TinyFill
 from anyrefill.sample import draw_noise, panels, sample, sampling
 from anyrefill.types import Sigma, Tokens
@@ -72,3 +76,20 @@ def test_what_does_not_fit_together_is_refused() -> None:
         sample(TinyFill(), [canvas()], ["", ""], seeds=[0])
     with pytest.raises(UserError, match="canvases of one size; these are no pixels"):
         sample(TinyFill(), [], [], seeds=[])
+
+
+def test_temperature_scales_the_noise_and_at_zero_all_seeds_paint_the_same(tiny: Path) -> None:
+    backbone = FluxFill.load(tiny)
+    two = {"backbone": backbone, "canvases": [canvas(), canvas()], "prompts": ["", ""], "seeds": [1, 2], "steps": 1}
+    first, second = sample(**two, temperature=0.0)
+    assert torch.equal(first, second)
+    first, second = sample(**two)
+    assert not torch.equal(first, second)
+    whole, half, none = (next(sampling(**two, temperature=share)).latents for share in (1.0, 0.5, 0.0))
+    assert (half - none).norm() < (whole - none).norm()
+
+
+@pytest.mark.parametrize("temperature", [-0.1, math.nan, math.inf])
+def test_a_temperature_is_a_finite_factor(temperature: float) -> None:
+    with pytest.raises(UserError, match="temperature must be at least 0"):
+        sample(TinyFill(), [canvas()], [""], seeds=[0], temperature=temperature)

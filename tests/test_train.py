@@ -4,6 +4,7 @@ import json
 import math
 import os
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -13,14 +14,16 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from anyrefill.backbone import precision
 from anyrefill.backbone.adapters.files import load_adapter, read_passport
 from anyrefill.backbone.fill import FluxFill
 from anyrefill.errors import UserError
 from anyrefill.train import Cached, Note, Step, TrainConfig, rate, train, training
 from anyrefill.train.checkpoint import Checkpoint
-from anyrefill.train.data import _rows, steps_of
+from anyrefill.train.data import _rows, draw, steps_of
 from anyrefill.train.log import Entry, curve
 from anyrefill.train.masters import Masters
+from anyrefill.train.run import _prepare, _Run
 from anyrefill.train.validate import sigma_at
 from short_runs import close_after, short_run
 from tiny_checkpoint import save_tiny_checkpoint
@@ -277,3 +280,32 @@ def test_trackio_is_told_what_the_log_says(
     assert [(step, json.loads(metrics)["loss"]) for step, metrics in told] == [
         (step, pytest.approx(loss)) for step, loss in enumerate(losses, start=1)
     ]
+
+
+def prepared(config: TrainConfig) -> _Run:
+    """Return a run before its first step."""
+    found: list[_Run] = []
+
+    def parts() -> Iterator[Cached]:
+        found.append((yield from _prepare(config)))
+
+    list(parts())
+    return found[0]
+
+
+def test_some_samples_are_trained_without_noise(config: TrainConfig, tmp_path: Path) -> None:
+    caches = prepared(replace(config, out=tmp_path)).caches
+    loud, quiet = (draw(caches, replace(config, batch=64, quiet=share), 3) for share in (0.0, 0.5))
+    silent = quiet.noise.flatten(1).abs().sum(1) == 0
+    assert 16 < int(silent.sum()) < 48
+    assert torch.equal(quiet.noise[~silent], loud.noise[~silent])
+    assert loud.noise.flatten(1).abs().sum(1).min() > 0
+    assert torch.equal(quiet.sigma, loud.sigma)
+
+
+def test_the_type_of_numbers_is_settled_when_the_run_is(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    for fast, expected in ((True, "bfloat16"), (False, "float32")):
+        monkeypatch.setattr(precision, "multiplies_bfloat16", lambda fast=fast: fast)
+        assert replace(config, dtype="auto").dtype == expected
+        assert replace(config, dtype="auto", device="cuda").dtype == "bfloat16"
+    assert replace(config, dtype="bfloat16").dtype == "bfloat16"

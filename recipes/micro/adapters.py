@@ -37,6 +37,8 @@ class Setting:
         mean: of the logit-normal noise levels; high where the reference tells all.
         std: their deviation.
         paint: Euler steps to paint with, as recipes.few_steps found; the usual 20 where None.
+        quiet: share of samples without noise.
+        temperature: of the noise to paint with.
     """
 
     steps: int = 250
@@ -44,6 +46,8 @@ class Setting:
     mean: float = 1.0
     std: float = 1.7
     paint: int | None = None
+    quiet: float = 0.0
+    temperature: float = 1.0
 
 
 SETTINGS = {
@@ -53,11 +57,11 @@ SETTINGS = {
     "canny-to-image": Setting(steps=300, pairs=800),
     "image-to-canny": Setting(steps=500, pairs=1200, mean=3.0, std=2.0, paint=1),
     "super-resolution": Setting(steps=500, pairs=1000, mean=2.0, std=2.0, paint=4),
-    "segment-to-image": Setting(steps=300, pairs=800),
-    "depth-to-image": Setting(steps=300, pairs=800),
+    "segment-to-image": Setting(steps=400, pairs=1200),
+    "depth-to-image": Setting(steps=500, pairs=1200),
     "image-to-depth": Setting(steps=500, pairs=800, mean=3.0, std=2.0, paint=1),
-    "age": Setting(steps=400, pairs=1200, mean=2.5, std=2.0, paint=2),
-    "gender": Setting(steps=400, pairs=600, mean=2.5, std=2.0, paint=2),
+    "age": Setting(steps=400, pairs=1400, mean=2.5, std=2.0, paint=2, quiet=0.5, temperature=0.0),
+    "gender": Setting(steps=400, pairs=700, mean=2.5, std=2.0, paint=2, quiet=0.5, temperature=0.0),
     "relight": Setting(steps=400, pairs=600, mean=2.5, std=2.0, paint=2),
     "ref-inpainting": Setting(steps=100, pairs=600, paint=4),
 }
@@ -92,6 +96,7 @@ def trained(
     config = TrainConfig(
         task=name, pairs=pairs, out=WORLD.parent / "runs" / run, steps=steps, rank=rank, lr=lr, targets="all",
         logit_mean=setting.mean, logit_std=setting.std, weighing="reach", compile=True, start_from=start_from,
+        quiet=setting.quiet,
     )  # fmt: skip
     for step in train(config):
         if step.step % 25 == 0 or step.adapter:
@@ -105,12 +110,14 @@ def goes_on(name: str, rank: int) -> bool:
     return passport is not None and passport.rank == rank and set(passport.targets) == set(TARGETS["all"])
 
 
-def ship(adapter: Path, to: Path, paint: int | None = None) -> None:
-    """Write an adapter in bfloat16, with its passport, which asks for `paint` steps."""
+def ship(adapter: Path, to: Path, setting: Setting) -> None:
+    """Write an adapter in bfloat16, with its passport, which says how to paint with it."""
     with safe_open(adapter, "pt") as file:
         tensors = {key: file.get_tensor(key).bfloat16() for key in file.keys()}  # noqa: SIM118  # no mapping
         metadata = file.metadata()
-    passport = replace(Passport.from_json(metadata[PASSPORT_KEY]), steps_paint=paint)
+    passport = replace(
+        Passport.from_json(metadata[PASSPORT_KEY]), steps_paint=setting.paint, temperature_paint=setting.temperature
+    )
     to.parent.mkdir(parents=True, exist_ok=True)
     with whole(to) as part:
         save_file(tensors, part, metadata | {PASSPORT_KEY: passport.to_json()})
@@ -131,7 +138,7 @@ def main() -> None:
         pairs, steps = subset(pairs_of(name), setting.pairs), args.steps or setting.steps
         before = name if args.go_on and goes_on(name, args.rank) else None
         adapter = trained(name, pairs, name, steps, args.rank, args.lr, before)
-        ship(adapter, ASSETS / "adapters" / f"{name}.safetensors", setting.paint)
+        ship(adapter, ASSETS / "adapters" / f"{name}.safetensors", setting)
 
 
 if __name__ == "__main__":

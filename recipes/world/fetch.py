@@ -76,6 +76,7 @@ def fetch_debs(world: Path) -> None:
         run("apt-get", "download", "-q", *missing, cwd=world / "deb")
     for name in missing:
         package = next((world / "deb").glob(f"{name}_*.deb"))
+        (world / "x").mkdir(exist_ok=True)  # dpkg makes the last folder of a path only
         run("dpkg", "-x", str(package), str(world / "x" / name), cwd=world)
 
 

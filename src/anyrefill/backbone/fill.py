@@ -15,11 +15,12 @@ from anyrefill.backbone import Attention, Condition, Field, MaskRule, Text, call
 from anyrefill.backbone.fingerprint import fingerprint
 from anyrefill.backbone.folder import Folder
 from anyrefill.backbone.loading import load_part
+from anyrefill.backbone.precision import default_dtype
 from anyrefill.backbone.quantized import Quantize
 from anyrefill.backbone.reader import Reader
 from anyrefill.types import Latents, Sheets, Sigma, Tokens
 
-__all__ = ["PARTS", "FluxFill", "Part", "VaeRule", "default_dtype"]
+__all__ = ["PARTS", "FluxFill", "Part", "VaeRule"]
 
 ModelT = TypeVar("ModelT", bound=nn.Module)
 
@@ -258,11 +259,6 @@ class FluxFill:
         if self._vae is None:
             raise RuntimeError("the autoencoder was freed, or not loaded")
         return self._vae
-
-
-def default_dtype(device: str | torch.device) -> torch.dtype:
-    """Return what a base computes in where nothing else is asked for: float32 on the CPU, bfloat16 elsewhere."""
-    return torch.float32 if torch.device(device).type == "cpu" else torch.bfloat16
 
 
 _TIME: ContextVar[Tensor | None] = ContextVar("_TIME", default=None)

@@ -41,9 +41,9 @@ class Row:
 
 
 def rows_of(table: str, timings: Sequence[Timing], scale: float, unit: str) -> list[Row]:
-    """Return the rows of timed runs, of which two are the anchors; scale turns seconds into the unit."""
+    """Return the rows of timed runs; the plain ones are the anchors, and scale turns seconds into the unit."""
     plain = next(timing.cpu for timing in timings if timing.name == PLAIN)
-    coarse = next(timing.cpu for timing in timings if timing.name == PLAIN_BF16)
+    coarse = next((timing.cpu for timing in timings if timing.name == PLAIN_BF16), None)
     return [
         Row(
             table=table,
@@ -53,7 +53,7 @@ def rows_of(table: str, timings: Sequence[Timing], scale: float, unit: str) -> l
             low=scale * timing.low,
             high=scale * timing.high,
             gain=plain / timing.cpu,
-            gain_bf16=coarse / timing.cpu,
+            gain_bf16=None if coarse is None else coarse / timing.cpu,
         )
         for timing in timings
     ]

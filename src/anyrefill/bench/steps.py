@@ -1,11 +1,13 @@
 """The table of single steps: one call of the backbone, as diffusers makes it and as we do."""
 
+from collections.abc import Sequence
+
 import torch
 
 from anyrefill.backbone import ATTENTIONS, Attention, Condition
 from anyrefill.backbone.engine import field, fused
 from anyrefill.backbone.fill import FluxFill
-from anyrefill.bench.rows import PLAIN, PLAIN_BF16, Row, rows_of
+from anyrefill.bench.rows import PLAIN, Row, rows_of
 from anyrefill.bench.scene import Scene, partly_known
 from anyrefill.bench.timing import Run, interleaved
 from anyrefill.types import Tokens
@@ -22,12 +24,13 @@ def step_table(batch: int) -> str:
     return f"one step, batch {batch}"
 
 
-def steps(exact: Scene, coarse: Scene, rounds: int) -> list[Row]:
-    """Time one step of a batch in every way."""
+def steps(scenes: Sequence[Scene], rounds: int) -> list[Row]:
+    """Time one step of a batch in every way, in the type of every scene; the first is in float32."""
+    exact = scenes[0]
     condition = exact.condition()
     noise = exact.noise(condition)
-    runs = [_plain(PLAIN, exact.plain, condition, noise), _plain(PLAIN_BF16, coarse.plain, condition, noise)]
-    for scene in (exact, coarse):
+    runs = [_plain(f"plain {scene.dtype}", scene.plain, condition, noise) for scene in scenes]
+    for scene in scenes:
         runs += [_ours(f"{mode} {scene.dtype}", scene, condition, noise, mode) for mode in ATTENTIONS]
         for share in SHARES:
             part = exact.condition([partly_known(canvas, share) for canvas in exact.canvases])

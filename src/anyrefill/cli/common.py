@@ -44,13 +44,14 @@ def with_bar(run: Iterator[Any], title: str) -> Iterator[Any]:
             yield record
 
 
-def check_counts(guidance: float | None = None, **counts: int | None) -> None:
+def check_counts(guidance: float | None = None, temperature: float | None = None, **counts: int | None) -> None:
     """Refuse numbers that nothing can be painted with, before anything slow."""
     for name, count in counts.items():
         if count is not None and count < 1:
             raise UserError(f"--{name} must be at least 1, not {count}.")
-    if guidance is not None and not 0 <= guidance < float("inf"):
-        raise UserError(f"--guidance must be 0 or more, not {guidance:g}.")
+    for name, strength in (("guidance", guidance), ("temperature", temperature)):
+        if strength is not None and not 0 <= strength < float("inf"):
+            raise UserError(f"--{name} must be 0 or more, not {strength:g}.")
 
 
 def check_picture(out: Path, inputs: Sequence[Path | None]) -> None:

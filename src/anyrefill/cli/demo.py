@@ -56,12 +56,11 @@ def demo(options: Demo) -> None:
 
 def _show(task: str, options: Demo) -> "Gallery | None":
     """Return what one task painted; nothing if there is no picture to show it on."""
-    import torch
-
+    from anyrefill.backbone.precision import fast_dtype
     from anyrefill.demo import demonstrating, examples
     from anyrefill.painter import load
 
-    painter = load(task, dtype=torch.bfloat16)
+    painter = load(task, dtype=fast_dtype())
     given = examples(painter.task, painter.size, seed=options.seed)
     if not given:
         return None

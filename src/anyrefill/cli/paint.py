@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -44,6 +44,9 @@ class Paint:
     """Of the solver, one backbone call each; if not given what the adapter asks for, or 20."""
     guidance: Strength = None
     """Distilled guidance strength; by default the one the adapter asks for."""
+    temperature: Strength = None
+    """What the noise is multiplied by, from 0 (the same painting for every seed); by default what the adapter asks
+    for, or 1."""
     seed: int = 0
     """Of the noise; of the first, where several are painted."""
     best_of: Annotated[int, arg(metavar="N")] = 1
@@ -54,6 +57,9 @@ class Paint:
     """Who attends to whom; by default what the adapter was trained with. Another one is taken, and noted."""
     repair_colour: bool = False
     """Move colours towards kept pixels around the hole, where that lowers the error of others."""
+    raw: bool = False
+    """As the model painted it: without what the task takes over from the reference (colorization: its brightness;
+    super-resolution: the mean of every block)."""
     device: str = "cpu"
     """Where to paint: cpu, cuda, cuda:1, mps ..."""
     dtype: Literal["bfloat16", "float32"] | None = None
@@ -68,7 +74,9 @@ class Paint:
 
 def paint(options: Paint) -> None:
     """Paint one picture and print where it is."""
-    check_counts(steps=options.steps, guidance=options.guidance, **{"best-of": options.best_of})
+    check_counts(
+        steps=options.steps, guidance=options.guidance, temperature=options.temperature, **{"best-of": options.best_of}
+    )
     check_picture(options.out, [options.reference, options.target, options.mask, *options.more])
     import torch
 
@@ -87,6 +95,7 @@ def paint(options: Paint) -> None:
             device=options.device, weights=options.weights, offload=options.offload, compiled=options.compiled
         ),
     )
+    painter = replace(painter, raw=options.raw)
     request = painter.prepare(
         options.reference,
         options.target,
@@ -101,6 +110,7 @@ def paint(options: Paint) -> None:
         request,
         steps=options.steps,
         guidance=options.guidance,
+        temperature=options.temperature,
         seed=options.seed,
         best_of=options.best_of,
         repair_colour=options.repair_colour,

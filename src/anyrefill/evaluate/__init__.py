@@ -12,7 +12,7 @@ from anyrefill.evaluate.report import Report, Row, Score
 from anyrefill.evaluate.scoring import extracts, parts_of, row, score, truth
 from anyrefill.painter import STEPS, Painter
 from anyrefill.pairs import Pair, PairFolder
-from anyrefill.tasks import Task
+from anyrefill.tasks import Task, as_painted
 from anyrefill.types import Panel, Size
 
 __all__ = [
@@ -106,12 +106,16 @@ def evaluating(
     for run in runs:
         began, answers[run.name] = perf_counter(), []
         with run.held:
-            for stage in run.painter.painting(
+            for stage in replace(run.painter, raw=True).painting(
                 run.pairs, steps=run.steps, guidance=guidance, seed=seed, batch_size=batch_size
             ):
                 done += 1
                 answers[run.name] += stage.panels
                 yield Progress(done=done, total=total)
+        raw = answers[run.name]
+        answers[run.name] = [run.painter.finished(panel, pair) for panel, pair in zip(raw, run.pairs, strict=True)]
+        if run.name == PAINTED and run.painter.finish is not as_painted:
+            answers[RAW] = raw
         seconds = seconds or perf_counter() - began
     report = Report(
         task=painter.task.name,
@@ -162,6 +166,9 @@ def refuse_missing(task: str) -> None:
 
 PAINTED = "painted"
 """What a report calls the painter's own row."""
+
+RAW = "as the model painted it"
+"""What it calls the same before the task's finish, where there is one; all other rows that a model painted have it."""
 
 IN_FULL = f"painted in {STEPS} steps"
 

@@ -59,8 +59,9 @@ def ask(
     if target is None and not paints_all:
         raise UserError(f"The task {task.name} keeps a part of the target: give the target too.")
     request = Request(
-        pair=pair, more=tuple(fitted.panel for fitted in more), frame=frame, kept=right.panel, mask=task.mask(pair)
-    )
+        pair=pair, more=tuple(fitted.panel for fitted in more), frame=frame, beside=first.panel, kept=right.panel,
+        mask=task.mask(pair),
+    )  # fmt: skip
     notes = [*(fitted.note for fitted in (first, *more, right)), frame.note]
     request = replace(request, notes=tuple(note for note in notes if note))
     return request if frame.native == frame.painted else _at_full_size(request, task, references[0], target, mask)
@@ -71,14 +72,14 @@ def _at_full_size(
 ) -> Request:
     """Return the request with what is kept, and where the painting goes, in the size that comes out."""
     native = request.frame.native
+    beside = images.fit(reference, native, multiple=1).panel
     if target is None:
         blank = torch.zeros(3, *native)
-        return replace(request, kept=blank, mask=torch.ones_like(blank[:1]))
+        return replace(request, beside=beside, kept=blank, mask=torch.ones_like(blank[:1]))
     kept = images.fit(target, native, multiple=1).panel
     hole: Mask | None = images.to_mask(mask, native, request.frame.fitted) if mask is not None else None
-    beside = images.fit(reference, native, multiple=1).panel
     whole = Pair(reference=beside, target=kept, mask=hole, caption=request.pair.caption)
-    return replace(request, kept=kept, mask=task.mask(whole))
+    return replace(request, beside=beside, kept=kept, mask=task.mask(whole))
 
 
 def _native(image: ImageLike) -> Size:

@@ -15,13 +15,14 @@ from anyrefill.backbone.adapters.lora import merge
 from anyrefill.backbone.adapters.mix import Part, add_adapters, agreed, join_prompts, parts
 from anyrefill.backbone.adapters.passport import Passport
 from anyrefill.backbone.embedded import find_base
-from anyrefill.backbone.fill import FluxFill, default_dtype
+from anyrefill.backbone.fill import FluxFill
 from anyrefill.backbone.placement import Placement, place
+from anyrefill.backbone.precision import default_dtype
 from anyrefill.errors import UserError
 from anyrefill.flow import Solver
 from anyrefill.painter.painter import STEPS, Painter
 from anyrefill.painter.witness import Witness
-from anyrefill.tasks import Task
+from anyrefill.tasks import Task, as_painted
 
 __all__ = ["load"]
 
@@ -96,7 +97,7 @@ def _painter(task: Task, model: FluxFill, passport: Passport | None) -> Painter:
     size = (passport.height, passport.width // 2)
     return Painter(
         backbone=model, task=task, size=size, guidance=passport.guidance_paint,
-        steps=passport.steps_paint or STEPS, passport=passport, notes=notes,
+        steps=passport.steps_paint or STEPS, temperature=passport.temperature_paint, passport=passport, notes=notes,
     )  # fmt: skip
 
 
@@ -133,4 +134,5 @@ def _together(several: Sequence[Task]) -> Task:
         prompt=join_prompts([task.prompt for task in several]),
         caption_required=any(task.caption_required for task in several),
         make=None,
+        finish=first.finish if all(task.finish == first.finish for task in several) else as_painted,
     )

@@ -10,7 +10,7 @@ from anyrefill import images
 from anyrefill.backbone import Attention, Backbone
 from anyrefill.backbone.adapters.lora import Merged
 from anyrefill.backbone.adapters.passport import Passport
-from anyrefill.canvas import Canvas
+from anyrefill.canvas import Canvas, pasted
 from anyrefill.errors import UserError
 from anyrefill.flow import Solver
 from anyrefill.images import ImageLike
@@ -21,7 +21,7 @@ from anyrefill.painter.running import running
 from anyrefill.painter.witness import Witness
 from anyrefill.pairs import Pair
 from anyrefill.sample import panels
-from anyrefill.tasks import Task
+from anyrefill.tasks import Finish, Task, as_painted
 from anyrefill.types import Panel, Size
 
 __all__ = ["STEPS", "Painter"]
@@ -43,8 +43,10 @@ class Painter:
         steps: of the solver, unless a call says otherwise.
         solver: how the steps are taken.
         attention: who attends to whom; what the adapter was trained with.
+        temperature: what the noise is multiplied by, unless a call says otherwise; 0 paints the same for every seed.
         passport: of the adapter; None for the bare backbone.
         witness: whether the repainted reference ranks this adapter's paintings; None where nobody measured it.
+        raw: whether paintings are handed out as they are, without the task's finish.
         merged: its way out of the backbone's weights; None for the bare backbone and for prompts.
         notes: sentences to tell the user once.
     """
@@ -56,8 +58,10 @@ class Painter:
     steps: int = STEPS
     solver: Solver = "euler"
     attention: Attention = "full"
+    temperature: float = 1.0
     passport: Passport | None = None
     witness: Witness | None = None
+    raw: bool = False
     merged: Merged | None = None
     notes: tuple[str, ...] = ()
 
@@ -73,6 +77,7 @@ class Painter:
         way: Way = "stretch",
         steps: int | None = None,
         guidance: float | None = None,
+        temperature: float | None = None,
         seed: int = 0,
         best_of: int = 1,
         repair_colour: bool = False,
@@ -90,6 +95,7 @@ class Painter:
             way: how a picture of another size than the panel's is painted.
             steps: of the solver, one backbone call each.
             guidance: distilled guidance strength.
+            temperature: what the noise is multiplied by.
             seed: of the noise; of the first, where several are painted.
             best_of: how many are painted; the one whose reference was repainted best is kept.
             repair_colour: whether colours are moved towards kept pixels around the hole, where that lowers the error of
@@ -101,7 +107,13 @@ class Painter:
         """
         request = self.prepare(reference, target, more=more, mask=mask, caption=caption, size=size, way=way)
         run = self.fulfilling(
-            request, steps=steps, guidance=guidance, seed=seed, best_of=best_of, repair_colour=repair_colour
+            request,
+            steps=steps,
+            guidance=guidance,
+            temperature=temperature,
+            seed=seed,
+            best_of=best_of,
+            repair_colour=repair_colour,
         )
         *_, last = run
         return images.to_pil(last.panels[0])
@@ -130,6 +142,7 @@ class Painter:
         *,
         steps: int | None = None,
         guidance: float | None = None,
+        temperature: float | None = None,
         seed: int = 0,
         best_of: int = 1,
         repair_colour: bool = False,
@@ -139,11 +152,18 @@ class Painter:
         Arguments and errors are those of a call.
         """
         if best_of != 1:
-            self._check_best_of(best_of, request)
+            self._check_best_of(best_of, request, self.temperature if temperature is None else temperature)
         pair, seeds = request.pair, range(seed, seed + best_of)
         canvas = Canvas.stitch((pair.reference, *request.more), pair.target, self.task.mask(pair))
-        prompt, sampler = self.task.fill_prompt(pair.caption), self._sampler(steps, guidance)
-        return running(self.backbone, request, canvas, prompt, sampler, seeds=seeds, repair=repair_colour)
+        prompt, sampler = self.task.fill_prompt(pair.caption), self._sampler(steps, guidance, temperature)
+        return running(
+            self.backbone, request, canvas, prompt, sampler, seeds=seeds, repair=repair_colour, finish=self.finish
+        )
+
+    @property
+    def finish(self) -> Finish:
+        """What is done to a painting before it is handed out."""
+        return as_painted if self.raw else self.task.finish
 
     def batch(
         self,
@@ -151,6 +171,7 @@ class Painter:
         *,
         steps: int | None = None,
         guidance: float | None = None,
+        temperature: float | None = None,
         seed: int = 0,
         batch_size: int = 8,
     ) -> list[Panel]:
@@ -160,13 +181,16 @@ class Painter:
             pairs: as a folder of pairs gives them; what their targets show below the mask is not looked at.
             steps: of the solver, one backbone call each.
             guidance: distilled guidance strength.
+            temperature: what the noise is multiplied by.
             seed: of the first pair's noise; the next pair's is one more, and so on.
             batch_size: canvases that go through the backbone together.
 
         Raises:
             UserError: a pair does not fit the task, or there are fewer than 1 steps.
         """
-        run = self.painting(pairs, steps=steps, guidance=guidance, seed=seed, batch_size=batch_size)
+        run = self.painting(
+            pairs, steps=steps, guidance=guidance, temperature=temperature, seed=seed, batch_size=batch_size
+        )
         return [panel for stage in run for panel in stage.panels]
 
     def painting(
@@ -175,6 +199,7 @@ class Painter:
         *,
         steps: int | None = None,
         guidance: float | None = None,
+        temperature: float | None = None,
         seed: int = 0,
         batch_size: int = 8,
     ) -> Iterator[Stage]:
@@ -182,16 +207,22 @@ class Painter:
 
         Arguments and errors are those of ``batch``.
         """
-        sampler = self._sampler(steps, guidance)
+        sampler = self._sampler(steps, guidance, temperature)
         done, total = 0, self.calls(len(pairs), steps=steps, batch_size=batch_size)
         for first in range(0, len(pairs), batch_size):
-            canvases = [self._canvas(pair) for pair in pairs[first : first + batch_size]]
-            prompts = [self.task.fill_prompt(pair.caption) for pair in pairs[first : first + batch_size]]
+            batch = pairs[first : first + batch_size]
+            canvases = [self._canvas(pair) for pair in batch]
+            prompts = [self.task.fill_prompt(pair.caption) for pair in batch]
             seeds = [seed + first + index for index in range(len(canvases))]
             for step in sampler.sampling(self.backbone, canvases, prompts, seeds):
                 done += 1
                 painted = panels(self.backbone, canvases, step.latents) if step.done == step.steps else []
-                yield Stage(done=done, total=total, panels=tuple(painted))
+                handed = tuple(self.finished(panel, pair) for panel, pair in zip(painted, batch, strict=False))
+                yield Stage(done=done, total=total, panels=handed)
+
+    def finished(self, panel: Panel, pair: Pair) -> Panel:
+        """Return a painted panel as it is handed out: the task's finish where the mask is 1, the target elsewhere."""
+        return pasted(self.finish(pair.reference, panel), pair.target, self.task.mask(pair))
 
     def calls(self, count: int, *, steps: int | None = None, batch_size: int = 8) -> int:
         """Return how many backbone calls ``painting`` makes for that many pairs."""
@@ -201,12 +232,14 @@ class Painter:
         """Return what the backbone gets to see of a pair."""
         return Canvas.stitch(pair.reference, pair.target, self.task.mask(pair))
 
-    def _check_best_of(self, count: int, request: Request) -> None:
+    def _check_best_of(self, count: int, request: Request, temperature: float) -> None:
         """Refuse a choice that would be made by chance."""
         if count < 1:
             raise UserError(f"The best of at least 1 painting can be kept, not of {count}.")
         if request.frame.tile is not None:
             raise UserError("The best of several can be kept of whole paintings only, not of tiles.")
+        if temperature == 0:
+            raise UserError("At temperature 0 all paintings are the same, so there is no best of several.")
         if self.attention != "full":
             raise UserError(
                 f"With {self.attention} attention the reference is not repainted, so nothing tells the best of several."
@@ -222,11 +255,12 @@ class Painter:
                 f"correlation {self.witness}), so the best of several would be chosen by chance."
             )
 
-    def _sampler(self, steps: int | None, guidance: float | None) -> Sampler:
+    def _sampler(self, steps: int | None, guidance: float | None, temperature: float | None) -> Sampler:
         """Return how to sample, where a call says nothing else."""
         return Sampler(
             steps=self.steps if steps is None else steps,
             guidance=self.guidance if guidance is None else guidance,
             solver=self.solver,
             attention=self.attention,
+            temperature=self.temperature if temperature is None else temperature,
         )

@@ -25,6 +25,7 @@ class Request:
         pair: reference and target in the size that is painted; what the target shows below the mask is not looked at.
         more: further references, of the same size.
         frame: how large that is, and how large the painting comes out.
+        beside: the reference in the size that comes out.
         kept: the target in the size that comes out.
         mask: 1 where the painting goes, in the size that comes out.
         notes: sentences to tell the user: what was resized, what was not used.
@@ -33,6 +34,7 @@ class Request:
     pair: Pair
     more: tuple[Panel, ...] = ()
     frame: Frame
+    beside: Float[Tensor, "3 h w"]
     kept: Float[Tensor, "3 h w"]
     mask: Float[Tensor, "1 h w"]
     notes: tuple[str, ...] = ()
@@ -47,12 +49,14 @@ class Sampler:
         guidance: distilled guidance strength.
         solver: how the steps are taken.
         attention: who attends to whom.
+        temperature: what the noise is multiplied by.
     """
 
     steps: int
     guidance: float
     solver: Solver
     attention: Attention
+    temperature: float = 1.0
 
     def sampling(
         self, backbone: Backbone, canvases: Sequence[Canvas], prompts: Sequence[str], seeds: Sequence[int]
@@ -67,6 +71,7 @@ class Sampler:
             guidance=self.guidance,
             solver=self.solver,
             attention=self.attention,
+            temperature=self.temperature,
         )
 
     def sampling_large(self, backbone: Backbone, large: Large, prompt: str, seed: int) -> Iterator[Step]:
@@ -80,6 +85,7 @@ class Sampler:
             guidance=self.guidance,
             solver=self.solver,
             attention=self.attention,
+            temperature=self.temperature,
         )
 
 

@@ -10,6 +10,7 @@ from anyrefill.painter.records import Request, Sampler, Stage
 from anyrefill.painter.witness import reference_errors
 from anyrefill.repair import fit_repair, ring
 from anyrefill.sample import Large, Step, large_sheet, sheets
+from anyrefill.tasks import Finish
 from anyrefill.types import Panel, Sheet, SheetMask, Tokens
 
 __all__ = ["running"]
@@ -27,6 +28,7 @@ def running(
     *,
     seeds: Sequence[int],
     repair: bool,
+    finish: Finish,
 ) -> Iterator[Stage]:
     """Yield after every step, at last with the painted panel in the size that comes out.
 
@@ -38,6 +40,7 @@ def running(
         sampler: how.
         seeds: of the noise; of several paintings the one whose reference was repainted best is kept.
         repair: whether colours are repaired where that helps.
+        finish: what is done to the painting, in the size that comes out, before kept pixels are pasted.
     """
     large = None if request.frame.tile is None else Large.of(canvas, request.frame.tile)
     for step in _steps(backbone, canvas, large, prompt, sampler, seeds):
@@ -53,7 +56,7 @@ def running(
         sheet, covered = _decoded(backbone, canvas, large, latents)
         panel, note = _repaired(canvas, sheet, covered) if repair else (canvas.panel(sheet), "")
         notes += [note] if note else []
-        whole = pasted(request.frame.back(panel), request.kept, request.mask)
+        whole = pasted(finish(request.beside, request.frame.back(panel)), request.kept, request.mask)
         yield Stage(done=step.done, total=step.steps, panels=(whole,), notes=tuple(notes))
 
 

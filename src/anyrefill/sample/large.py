@@ -98,6 +98,7 @@ def sampling_large(
     guidance: float = 30.0,
     solver: Solver = "euler",
     attention: Attention = "full",
+    temperature: float = 1.0,
     batch_size: int = 8,
 ) -> Iterator[Step]:
     """Yield after every step of all tiles: noise is drawn for the whole, and velocities are blended where they overlap.
@@ -107,7 +108,7 @@ def sampling_large(
     """
     canvases = large.canvases()
     groups = [canvases[first : first + batch_size] for first in range(0, len(canvases), batch_size)]
-    check_run(steps, solver)
+    check_run(steps, solver, temperature)
     sigmas = flow.schedule(steps, canvases[0].tokens)
     conditions = [condition_of(backbone, group, [prompt] * len(group)) for group in groups]
     fields = [velocity_field(backbone, condition, guidance, sigmas, attention) for condition in conditions]
@@ -116,7 +117,7 @@ def sampling_large(
         parts = zip(fields, latents.split(batch_size), strict=True)
         return large.blend(torch.cat([field(part, sigma) for field, part in parts]))
 
-    noise = large.cut(draw_noise(conditions[0], large.canvas, [Generator().manual_seed(seed)]))
+    noise = temperature * large.cut(draw_noise(conditions[0], large.canvas, [Generator().manual_seed(seed)]))
     yield from stepping(blended, noise, sigmas, solver)
 
 

@@ -3,19 +3,39 @@
 The paper's pairs come from SeedEdit, which is closed; pairs of this task are collected, or rendered: the same
 parametric person, pose, light and background at two ages (`recipes/world/people.py`). Everything but the age is to
 stay. Caption: what the target shows, e.g. "an old woman".
+
+What is handed out is the reference itself wherever the painting hardly differs from it.
 """
 
 from anyrefill.judges import identity_dlib, lpips_background
 from anyrefill.metrics import lpips_alex, psnr, rmse, ssim
 from anyrefill.tasks import Task
+from anyrefill.tasks.deblur import blur
+from anyrefill.types import Panel
 
-__all__ = ["task"]
+__all__ = ["keep_unchanged", "task"]
+
+SAME, OTHER, REACH = 0.02, 0.05, 64
+"""Differences of the range from 0 to 1 below which a place is the reference's and from which it is the painting's;
+shorter sides to a standard deviation of the Gaussian that they are averaged under. On 32 held-out pairs of age that the
+results do not use, LPIPS of the background falls from 0.035 to 0.022 and RMSE from 0.0846 to 0.0844."""
+
+
+def keep_unchanged(reference: Panel, painted: Panel) -> Panel:
+    """Return the painting where it differs from the reference, the reference where it hardly does, mixed between.
+
+    What an edit leaves alone went through the autoencoder all the same; this takes that loss back.
+    """
+    apart = blur((painted - reference).abs() / 2, min(painted.shape[1:]) / REACH).mean(dim=0, keepdim=True)
+    return reference + ((apart - SAME) / (OTHER - SAME)).clamp(0, 1) * (painted - reference)
+
 
 task = Task(
     name="age",
     summary="person + words for an age -> the same person at that age",
     prompt="the left person as {caption}",
     caption_required=True,
+    finish=keep_unchanged,
     metrics=(rmse, psnr, ssim, lpips_alex),
     judges=(lpips_background, identity_dlib),
     pairs=50,

@@ -1,5 +1,9 @@
-"""Colorization: the grey photograph on the left, the photograph in colour painted on the right."""
+"""Colorization: the grey photograph on the left, the photograph in colour painted on the right.
 
+What is handed out has the painted colours and the brightness of the photograph itself, at its own size.
+"""
+
+import torch
 from torch import Generator
 
 from anyrefill.metrics import colourfulness_ratio, kid_alex, lpips_alex, luma, luma_psnr, psnr
@@ -7,7 +11,7 @@ from anyrefill.pairs import Pair, Photo
 from anyrefill.tasks import Task
 from anyrefill.types import Panel
 
-__all__ = ["grayscale", "make", "task"]
+__all__ = ["grayscale", "keep_luma", "make", "task"]
 
 
 def make(photo: Photo, _generator: Generator) -> Pair:
@@ -20,11 +24,25 @@ def grayscale(panel: Panel) -> Panel:
     return luma(panel).repeat(3, 1, 1)
 
 
+def keep_luma(reference: Panel, painted: Panel) -> Panel:
+    """Return the painted colours under the reference's luma, to rounding; colours outside the range lose saturation.
+
+    Args:
+        reference: grey; of another one its luma is taken.
+        painted: of the same size.
+    """
+    brightness, colour = luma(reference), painted - luma(painted)
+    room = torch.where(colour > 0, 1 - brightness, 1 + brightness)
+    share = (room / colour.abs().clamp(min=1e-6)).amin(0, keepdim=True).clamp(max=1)
+    return brightness + share * colour
+
+
 task = Task(
     name="colorization",
     summary="grey photograph -> the photograph in colour",
     prompt="color photo {caption}",
     make=make,
+    finish=keep_luma,
     metrics=(luma_psnr, colourfulness_ratio, lpips_alex, psnr),
     distances=(kid_alex,),
     pairs=10,

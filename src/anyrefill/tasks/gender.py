@@ -3,11 +3,14 @@
 The paper's pairs come from SeedEdit, which is closed; pairs of this task are collected, or rendered: the same
 parametric person, age, pose, light and background as woman and as man (`recipes/world/people.py`). Everything but the
 gender is to stay. Caption: what the target shows, e.g. "an old man".
+
+What is handed out is the reference itself wherever the painting hardly differs from it, as in `age`.
 """
 
 from anyrefill.judges import identity_dlib, lpips_background
 from anyrefill.metrics import lpips_alex, psnr, rmse, ssim
 from anyrefill.tasks import Task
+from anyrefill.tasks.age import keep_unchanged
 
 __all__ = ["task"]
 
@@ -16,6 +19,7 @@ task = Task(
     summary='person + "a man" or "a woman" -> the same person as that',
     prompt="the left person as {caption}",
     caption_required=True,
+    finish=keep_unchanged,
     metrics=(rmse, psnr, ssim, lpips_alex),
     judges=(lpips_background, identity_dlib),
     pairs=50,

@@ -24,6 +24,7 @@ __all__ = ["Checkpoint", "State"]
 FREE = (
     "out", "steps", "min_epochs", "save_every", "keep", "cache", "device",
     "validate_every", "samples", "track", "plan", "checkpointing", "steps_paint",
+    "temperature_paint",
 )  # fmt: skip
 """Settings that may change when a run goes on."""
 

@@ -7,6 +7,7 @@ from typing import Literal
 from tyro.conf import Positional
 
 from anyrefill.backbone import Attention
+from anyrefill.backbone.precision import fast_dtype
 from anyrefill.backbone.quantized import Quantize
 from anyrefill.errors import UserError
 from anyrefill.flow import Density
@@ -80,6 +81,10 @@ class TrainConfig:
     """Distilled guidance fed in training."""
     steps_paint: int | None = None
     """Euler steps that the adapter asks to be painted with; 1 to 4 give softer pictures nearer to the target."""
+    temperature_paint: float = 1.0
+    """What the adapter asks the noise to be multiplied by when it paints; 0 where the reference tells the answer."""
+    quiet: float = 0.0
+    """Share of samples trained without noise, which is how painting begins at temperature 0."""
     caption_dropout: float = 0.1
     """Share of samples trained with an empty prompt."""
     density: Density = "logit-normal"
@@ -120,10 +125,15 @@ class TrainConfig:
     """Tell TensorBoard, wandb or trackio too."""
     device: str = "cpu"
     """Where to train."""
-    dtype: Literal["bfloat16", "float32"] = "bfloat16"
-    """Of the frozen base; the LoRA itself is float32."""
+    dtype: Literal["auto", "bfloat16", "float32"] = "auto"
+    """Of the frozen base; the LoRA itself is float32. auto is bfloat16 where the device multiplies it, else float32."""
     quantize: Quantize | None = None
     """Hold the frozen transformer in 8 bits (int8, needs torchao) or 4 (nf4, needs bitsandbytes and a GPU)."""
+
+    def __post_init__(self) -> None:
+        """Settle what is left to the device, so that what a run was made with is known afterwards."""
+        if self.dtype == "auto":
+            object.__setattr__(self, "dtype", str(fast_dtype(self.device)).removeprefix("torch."))
 
     def check(self) -> None:
         """Refuse numbers that cannot be trained with.
@@ -135,15 +145,24 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {value}.")
+        self._check_ranges()
+        self._check_together()
+
+    def _check_ranges(self) -> None:
+        """Refuse numbers that are not counts and out of their range."""
         for name in ("lr", "clip", "logit_std"):
             if not getattr(self, name) > 0:
                 raise UserError(f"--{name.replace('_', '-')} must be above 0, not {getattr(self, name)}.")
+        for name, most in (("temperature_paint", 2), ("quiet", 1)):
+            if not 0 <= getattr(self, name) <= most:
+                raise UserError(
+                    f"--{name.replace('_', '-')} must be at least 0 and at most {most}, not {getattr(self, name)}."
+                )
         for name in ("ema", "caption_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(
                     f"--{name.replace('_', '-')} must be at least 0 and below 1, not {getattr(self, name)}."
                 )
-        self._check_together()
 
     def _check_together(self) -> None:
         """Refuse settings that do not go together."""

@@ -139,7 +139,9 @@ def draw(caches: Sequence[Cache], config: TrainConfig, step: int) -> Batch:
         config.batch, config.density, generator,
         shift=flow.resolution_shift(cache.tokens), logit_mean=config.logit_mean, logit_std=config.logit_std,
     )  # fmt: skip
-    return replace(cache.batch(rows.tolist(), dropped.tolist(), sigma, generator), draws=config.draws)
+    batch = cache.batch(rows.tolist(), dropped.tolist(), sigma, generator)
+    noise = batch.noise * (torch.rand(config.batch, 1, 1, generator=generator) >= config.quiet)
+    return replace(batch, noise=noise, draws=config.draws)
 
 
 def split(config: TrainConfig, panel: int) -> tuple[list[Bucket], list[Bucket]]:

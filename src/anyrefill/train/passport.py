@@ -31,6 +31,7 @@ def passport_of(
         guidance_train=config.guidance,
         guidance_paint=backbone.settings.guidance,
         steps_paint=config.steps_paint,
+        temperature_paint=config.temperature_paint,
         height=caches[0].height,
         width=caches[0].width,
         mask_rule=backbone.mask_rule,
