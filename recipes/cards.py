@@ -32,7 +32,7 @@ FAILURES = {
     "canny-to-image": "Edges come back as texture more than as objects: what lies between them is guessed.",
     "colorization": "Colours wander: large surfaces take a plausible tone rather than the right one.",
     "deblur": "Fine texture is smoothed away with the noise; letters do not come back.",
-    "image-to-canny": "Lines are dim and soft, grey rather than white: the crests are right, the drawing is not crisp.",
+    "image-to-canny": "Lines break where an edge is faint, and double where it is wide.",
     "image-to-segment": "A subject as busy as what is behind it is found in part or not at all.",
     "relight": "The light's colour and side arrive; eyes and mouth blur, and an 8-pixel grid shows on smooth skin.",
 }
@@ -139,7 +139,7 @@ def _training(name: str, docs: Path) -> Iterator[str]:
             ["training", ""],
             ["pairs", str(passport.pairs)],
             ["steps of 16", _steps(passport)],
-            ["painted in", f"{passport.steps_paint or STEPS} Euler steps ([why](few-steps.md))"],
+            ["painted in", f"{_painted(passport)} ([why](few-steps.md))"],
             ["time", time],
             ["rank", str(passport.rank)],
             ["layers", _layers(passport.targets)],
@@ -147,6 +147,12 @@ def _training(name: str, docs: Path) -> Iterator[str]:
             ["file", f"{adapter_of(name).stat().st_size / 1e6:.1f} MB"],
         ]
     )
+
+
+def _painted(passport: Passport) -> str:
+    """Return how the adapter asks to be painted with."""
+    noise = "" if passport.temperature_paint else ", without noise"
+    return f"{passport.steps_paint or STEPS} Euler steps{noise}"
 
 
 def _steps(passport: Passport) -> str:

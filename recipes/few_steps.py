@@ -1,16 +1,18 @@
-"""In how many Euler steps should each shipped adapter paint? Scores in 1, 2, 4, 8 and 20, and docs/tasks/few-steps.md.
+"""In how many Euler steps, and from how much noise, should each shipped adapter paint? docs/tasks/few-steps.md tells.
 
-    python -m recipes.few_steps                          # what is not measured yet; about 1 minute a task on one core
+    python -m recipes.few_steps                          # what is not measured yet; 1 to 3 minutes a task on one core
     python -m recipes.few_steps --task deblur age        # these again
 
 One step from pure noise is the mean of all answers that the model takes for possible: the nearest to the truth on
-average, and soft. Many steps are one answer among them: sharp, and maybe another than the true one. Measured on pairs
+average, and soft. Many steps are one answer among them: sharp, and maybe another than the true one. At temperature 0
+the noise is its own mean, zero, so that no seed shows in the picture. Measured on pairs
 that docs/results.md does not use: the 65th to the 96th of the held-out folders. The choice stands in
 recipes/micro/adapters.py.
 """
 
 import argparse
 import json
+from dataclasses import replace
 
 import torch
 
@@ -19,36 +21,48 @@ from anyrefill.backbone.precision import fast_dtype
 from anyrefill.evaluate import Score, evaluating, held_out_pairs
 from anyrefill.evaluate.report import ARROWS, table
 from anyrefill.files import write_text
-from anyrefill.painter import load
+from anyrefill.painter import STEPS, load
 from recipes.cards import DOCS
-from recipes.micro.adapters import SETTINGS
+from recipes.micro.adapters import SETTINGS, Setting
 from recipes.results import ended
 
 SCORES = DOCS / "results" / "few-steps.json"
-COUNTS = (1, 2, 4, 8, 20)
+EVERY = {
+    "1": (1, 1.0),
+    "2": (2, 1.0),
+    "4": (4, 1.0),
+    "8": (8, 1.0),
+    "20": (20, 1.0),
+    "1, no noise": (1, 0.0),
+    "2, no noise": (2, 0.0),
+    "4, no noise": (4, 0.0),
+}
+"""Steps and temperature of each column."""
 FIRST, LAST = 64, 96
 HEAD = """# How many steps
 
 Means of the painted pictures' scores on {pairs} held-out pairs that [the results](../results.md) do not use, by the
 number of Euler steps. One step gives the mean of all answers that seem possible: near the truth, and soft; many give
-one answer among them. An arrow tells which way is better; the last column is what the shipped adapter asks for, which
-`anyrefill paint --steps N` overrules. Made by `python -m recipes.few_steps`.
+one answer among them. Without noise (`--temperature 0`) no seed shows in the picture. An arrow tells which way is
+better; the last column is what the shipped adapter asks for, which `anyrefill paint --steps N --temperature T`
+overrules. Made by `python -m recipes.few_steps`.
 """
 
 
 def measure(name: str) -> dict[str, dict[str, float]]:
-    """Return the mean of each metric for each number of steps."""
+    """Return the mean of each metric for each column."""
     painter = load(name, dtype=fast_dtype())
     pairs = held_out_pairs(painter.task, painter.size, limit=LAST)[FIRST:]
     found: dict[str, dict[str, float]] = {}
-    for count in COUNTS:
-        report = ended(evaluating(painter, pairs, baselines=False, steps=count), f"{name}, {count}")
-        found[str(count)] = {heading(score): score.mean for score in report.rows[0].scores}
+    for column, (steps, temperature) in EVERY.items():
+        run = evaluating(replace(painter, temperature=temperature), pairs, baselines=False, steps=steps)
+        report = ended(run, f"{name}, {column}")
+        found[column] = {heading(score): score.mean for score in report.rows[0].scores}
     return found
 
 
 def known() -> dict[str, dict[str, dict[str, float]]]:
-    """Return what was measured, by task and number of steps."""
+    """Return what was measured, by task and column."""
     return json.loads(SCORES.read_text()) if SCORES.is_file() else {}
 
 
@@ -59,12 +73,17 @@ def heading(score: Score) -> str:
 
 def page(found: dict[str, dict[str, dict[str, float]]]) -> str:
     """Return docs/tasks/few-steps.md."""
-    rows = [["task", "score", *(f"{count}" for count in COUNTS), "asked for"]]
+    rows = [["task", "score", *EVERY, "asked for"]]
     for name, by_count in found.items():
-        for metric in by_count[str(COUNTS[0])]:
-            means = [f"{by_count[str(count)][metric]:.3g}" for count in COUNTS]
-            rows.append([name, metric, *means, str(SETTINGS[name].paint or COUNTS[-1])])
+        for metric in by_count["1"]:
+            means = [f"{by_count[column][metric]:.3g}" for column in EVERY]
+            rows.append([name, metric, *means, _asked(SETTINGS[name])])
     return f"{HEAD.format(pairs=LAST - FIRST)}\n{table(rows)}\n"
+
+
+def _asked(setting: Setting) -> str:
+    """Return what an adapter asks for, as the columns say it."""
+    return f"{setting.paint or STEPS}{'' if setting.temperature else ', no noise'}"
 
 
 def main() -> None:

@@ -124,6 +124,7 @@ def evaluating(
         guidance=painter.guidance if guidance is None else guidance,
         seed=seed,
         seconds=seconds / len(pairs),
+        temperature=painter.temperature,
         rows=tuple(_rows(answers, pairs, painter.task)),
         dtype=str(getattr(painter.backbone, "dtype", "")).removeprefix("torch."),
     )
@@ -204,7 +205,7 @@ def _runs(painter: Painter, pairs: Sequence[Pair], bare: Painter | None, baselin
     runs = [run(PAINTED, pairs)]
     asked = painter.passport.steps_paint if painter.passport else None
     if baselines and steps == asked != STEPS:
-        runs.append(replace(run(IN_FULL, pairs), steps=STEPS))
+        runs.append(replace(run(IN_FULL, pairs, replace(painter, temperature=1.0)), steps=STEPS))
     if baselines and len(pairs) > 1:
         runs.append(run("from another reference", shuffled(pairs)))
     if baselines and not all(bool(painter.task.mask(pair).all()) for pair in pairs):

@@ -80,6 +80,7 @@ class Report:
         seconds: that painting one pair took, without the baselines.
         rows: the painter first, then the baselines.
         dtype: of the weights that painted.
+        temperature: what the noise was multiplied by.
     """
 
     task: str
@@ -90,6 +91,7 @@ class Report:
     seconds: float
     rows: tuple[Row, ...]
     dtype: str = ""
+    temperature: float = 1.0
 
     def score(self, row: str, metric: str) -> Score:
         """Return one score of one row.
@@ -105,9 +107,10 @@ class Report:
 
     def to_markdown(self) -> str:
         """Return a heading, a table of means with 95 % intervals, and notes."""
+        noise = "" if self.temperature == 1 else f"temperature {self.temperature:g}, "
         heading = (
-            f"{self.task}: {self.count} pairs, {self.steps} steps, guidance {self.guidance:g}, seed {self.seed}, "
-            f"{self.seconds:.2f} s a picture{f', {self.dtype}' if self.dtype else ''}"
+            f"{self.task}: {self.count} pairs, {self.steps} steps, {noise}guidance {self.guidance:g}, "
+            f"seed {self.seed}, {self.seconds:.2f} s a picture{f', {self.dtype}' if self.dtype else ''}"
         )
         head = ["", *(f"{score.metric} {ARROWS[score.aim]}" for score in self.rows[0].scores)]
         body = [[row.name, *map(str, row.scores)] for row in self.rows]

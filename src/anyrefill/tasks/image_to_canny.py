@@ -1,7 +1,8 @@
 """Image to canny: the photograph on the left, its edges painted on the right, white on black.
 
 The edges are those of `canny_to_image`, the same pair the other way round. Where it is sure of an edge but not of its
-place to the pixel, a model paints a soft ridge, dim and some pixels wide; `decode` reads the ridge's crest.
+place to the pixel, a model paints a soft ridge, dim and some pixels wide; `decode` reads the ridge's crest, and that is
+what is handed out.
 """
 
 import torch
@@ -10,7 +11,7 @@ from torch.nn.functional import pad
 
 from anyrefill.metrics import line_f1
 from anyrefill.pairs import Pair, Photo, swap
-from anyrefill.tasks import Task, canny_to_image
+from anyrefill.tasks import Task, black_and_white, canny_to_image
 from anyrefill.types import Panel
 
 __all__ = ["decode", "make", "task"]
@@ -51,6 +52,7 @@ task = Task(
     summary="photograph -> its Canny edges, white on black",
     prompt="edges of the photo {caption}",
     make=make,
+    finish=black_and_white(decode),
     decode=decode,
     metrics=(line_f1,),
     pairs=3450,

@@ -8,10 +8,15 @@ from torch import Generator, Tensor
 
 from anyrefill.metrics import iou
 from anyrefill.pairs import Pair, Photo
-from anyrefill.tasks import Task
+from anyrefill.tasks import Task, black_and_white
 from anyrefill.types import Panel
 
 __all__ = ["decode", "make", "task"]
+
+LEAST = -0.25
+"""Brightness in [-1, 1] from which a pixel is the subject's. A model that is unsure paints grey, and a subject that is
+half found scores less than one with too much around it: on 32 held-out pairs that the results do not use, micro's
+adapter has IoU 0.677 there, 0.666 from 0 on, and more than 0.671 from -0.4 to -0.1."""
 
 COVERAGE = (0.02, 0.95)
 """Share of the photograph that its foreground must cover to be worth a pair."""
@@ -26,8 +31,8 @@ def make(photo: Photo, _generator: Generator) -> Pair | None:
 
 
 def decode(panel: Panel) -> Tensor:
-    """Return how much each pixel (1, H, W) belongs to the subject, in [-1, 1]; above 0 it does."""
-    return panel.mean(dim=0, keepdim=True)
+    """Return how much each pixel (1, H, W) belongs to the subject; above 0 it does."""
+    return panel.mean(dim=0, keepdim=True) - LEAST
 
 
 task = Task(
@@ -35,6 +40,7 @@ task = Task(
     summary="photograph -> silhouette of its subject, white on black",
     prompt="white silhouette on black {caption}",
     make=make,
+    finish=black_and_white(decode),
     decode=decode,
     metrics=(iou,),
     pairs=6125,

@@ -44,7 +44,7 @@ def coarse(panel: Panel, factor: int) -> Panel:
 
 
 def block_means(panel: Panel, factor: int) -> Panel:
-    """Return the mean of every block of a coarse photograph, over the block; sides that the factor divides: `coarse`."""
+    """Return the mean of every block, laid over the block: `coarse`, where the factor divides the sides."""
     rows, columns = (_blocks(side, factor) for side in panel.shape[1:])
     down, across = (one_hot(blocks).to(panel) / blocks.bincount() for blocks in (rows, columns))
     small = down.T @ panel @ across
