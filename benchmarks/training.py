@@ -1,6 +1,6 @@
 """Time training and its peak memory: ours beside a plain loop as in diffusers' examples, in one run, in turns.
 
-    python -m benchmarks.training                          # bfloat16, 16 samples a step, one thread, micro
+    python -m benchmarks.training                          # 16 samples a step, one thread, micro
     python -m benchmarks.training --dtype float32 --rounds 3
 
 Every run is a process of its own, which loads the base, trains a LoRA on the bundled photographs and tells of its
@@ -31,6 +31,7 @@ from torch import Generator, Tensor, nn
 from anyrefill import flow, images, tasks
 from anyrefill.backbone.adapters.lora import PAPER
 from anyrefill.backbone.embedded import find_base
+from anyrefill.backbone.precision import fast_dtype
 from anyrefill.canvas import Canvas
 from anyrefill.pairs import Pair, PairFolder, Photo, write_pairs
 from anyrefill.train import Step, TrainConfig, training
@@ -243,7 +244,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=4, help="of each run; the first is not timed")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rank", type=int, default=32)
-    parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
+    parser.add_argument("--dtype", choices=("bfloat16", "float32"), default=str(fast_dtype()).removeprefix("torch."))
     parser.add_argument("--pairs", type=Path, help="a folder of pairs; the bundled photographs if not given")
     parser.add_argument("--way", choices=[*WAYS], help="run this one alone, and print JSON")
     parser.add_argument("--out", type=Path, help="of that run")

@@ -51,18 +51,18 @@ class Setting:
 
 
 SETTINGS = {
-    "image-to-segment": Setting(steps=1200, pairs=3200, mean=3.0, std=2.0, paint=1),
+    "image-to-segment": Setting(steps=400, pairs=1600, mean=3.0, std=2.0, paint=1, quiet=0.5, temperature=0.0),
     "deblur": Setting(steps=200, pairs=800, mean=2.5, std=2.0, paint=2),
     "colorization": Setting(steps=200, pairs=800),
     "canny-to-image": Setting(steps=300, pairs=800),
     "image-to-canny": Setting(steps=500, pairs=1200, mean=3.0, std=2.0, paint=1),
-    "super-resolution": Setting(steps=500, pairs=1000, mean=2.0, std=2.0, paint=4),
+    "super-resolution": Setting(steps=300, pairs=1000, mean=2.0, std=2.0, paint=4),
     "segment-to-image": Setting(steps=400, pairs=1200),
     "depth-to-image": Setting(steps=500, pairs=1200),
-    "image-to-depth": Setting(steps=500, pairs=800, mean=3.0, std=2.0, paint=1),
+    "image-to-depth": Setting(steps=500, pairs=800, mean=3.0, std=2.0, paint=1, temperature=0.0),
     "age": Setting(steps=400, pairs=1400, mean=2.5, std=2.0, paint=2, quiet=0.5, temperature=0.0),
     "gender": Setting(steps=400, pairs=700, mean=2.5, std=2.0, paint=2, quiet=0.5, temperature=0.0),
-    "relight": Setting(steps=400, pairs=600, mean=2.5, std=2.0, paint=2),
+    "relight": Setting(steps=400, pairs=600, mean=2.5, std=2.0, paint=2, temperature=0.0),
     "ref-inpainting": Setting(steps=100, pairs=600, paint=4),
 }
 """What differs between the tasks; everything else is the same for all. Those that ship were made so, most by --go-on

@@ -16,6 +16,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch.nn.functional import l1_loss, mse_loss
 
+from anyrefill.backbone.precision import multiplies_bfloat16
 from anyrefill.metrics import Lpips
 from recipes.micro.fast_norm import make_fast
 from recipes.micro.pca import BANKS, RUN, Codec, crops
@@ -63,7 +64,7 @@ def main() -> None:
         z = (z + args.noise * torch.rand(len(z), 1, 1, 1) * torch.randn_like(z)).contiguous(
             memory_format=torch.channels_last
         )
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=multiplies_bfloat16()):
             y = decoder(z).float()
             perceptual = lpips(y.contiguous(), x).float().mean()
         error = mse_loss(y, x)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from anyrefill.backbone import kernels
 from anyrefill.backbone.latents import image_ids
+from anyrefill.backbone.precision import fast_dtype
 from recipes.micro.pca import Codec
 from recipes.micro.transformer import BANKS, HOME, Corpus, Words, make_transformer, read_bank
 from recipes.world.canvases import PANEL, TONES, Diptych, view
@@ -41,17 +42,17 @@ def canvases(corpus: Corpus, count: int) -> tuple[list[Diptych], list[str]]:
 def load(weights: Path) -> FluxTransformer2DModel:
     """Return the transformer of a diffusers folder, or of a run's averaged weights."""
     if weights.is_dir():
-        return FluxTransformer2DModel.from_pretrained(weights, torch_dtype=torch.bfloat16)
+        return FluxTransformer2DModel.from_pretrained(weights, torch_dtype=fast_dtype())
     model = make_transformer()
     model.load_state_dict(torch.load(weights))
-    return model.bfloat16()
+    return model.to(fast_dtype())
 
 
 @torch.no_grad()
 def probe(model: FluxTransformer2DModel, batch: tuple[Tensor, ...], sigma: float) -> tuple[Tensor, Tensor]:
     """Return guess and truth of the painted tokens' latents (tokens, 16, 4) at one noise level."""
     clean, fill, words, pooled = batch
-    rope = kernels.rope_of(model, words.shape[1], image_ids(PANEL, 2 * PANEL), torch.bfloat16)
+    rope = kernels.rope_of(model, words.shape[1], image_ids(PANEL, 2 * PANEL), fast_dtype())
     noisy = torch.lerp(clean, torch.randn(clean.shape, generator=torch.Generator().manual_seed(0)), sigma)
     level, one = torch.full((len(clean),), sigma), torch.ones(len(clean))
     velocity = kernels.forward(model, torch.cat([noisy, fill], dim=-1), words, pooled, level, one, rope)

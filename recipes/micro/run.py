@@ -69,7 +69,7 @@ def join() -> tuple[int, int]:
 
 
 def take_gradients(model: nn.Module, worker: nn.Module, count: int) -> None:
-    """Give the model, in float32, the mean over the processes of its bfloat16 worker's gradients."""
+    """Give the model, in float32, the mean over the processes of its worker's gradients."""
     pairs = [(p, q.grad) for p, q in zip(model.parameters(), worker.parameters(), strict=True) if q.grad is not None]
     flat = torch.cat([gradient.reshape(-1) for _, gradient in pairs]).float()
     if count > 1:

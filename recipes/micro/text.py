@@ -28,6 +28,7 @@ from transformers import (
     T5TokenizerFast,
 )
 
+from anyrefill.backbone.precision import multiplies_bfloat16
 from recipes.world.fetch import WORLD
 from recipes.world.sources import cutouts, photos
 
@@ -106,7 +107,7 @@ def teach(texts: list[str]) -> Tensor:
     for start in range(0, len(order), 128):
         rows = order[start : start + 128]
         batch = tokenizer([texts[i] for i in rows], padding=True, truncation=True, max_length=32, return_tensors="pt")
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=multiplies_bfloat16()):
             hidden = model(**batch).last_hidden_state
         weight = batch["attention_mask"][..., None].float()
         out[rows] = ((hidden.float() * weight).sum(1) / weight.sum(1)).bfloat16()
@@ -176,7 +177,7 @@ def main() -> None:
         rows = train[torch.randint(len(train), (64,))]
         for group in optimizer.param_groups:
             group["lr"] = 2e-3 * min(1, (step + 1) / 200) * max(0.02, 1 - step / args.steps)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=multiplies_bfloat16()):
             guesses = student(t5_ids[rows], clip_ids[rows])
         loss = sum(1 - cosine_similarity(guess.float(), goal[rows].float()).mean() for guess in guesses)
         optimizer.zero_grad()

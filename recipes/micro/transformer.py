@@ -30,6 +30,7 @@ from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5Tokeniz
 
 from anyrefill.backbone import kernels
 from anyrefill.backbone.latents import image_ids, pack, pack_mask
+from anyrefill.backbone.precision import fast_dtype
 from anyrefill.files import whole
 from recipes.micro.pca import Codec
 from recipes.micro.run import Ema, join, load_state, save_state, take_gradients
@@ -275,11 +276,12 @@ class Run:
         self.step = load_state(self.folder, self.model, self.optimizer)
         if self.ema and self.step:
             self.ema.shadow, self.ema.count = torch.load(args.out / "ema.pt"), self.step
-        self.worker = copy.deepcopy(self.model).bfloat16()  # forward and backward in bfloat16, weights in float32
+        number = fast_dtype()  # forward and backward; the weights stay in float32
+        self.worker = copy.deepcopy(self.model).to(number)
         kernels.make_fast(self.worker)
         for block in (*self.worker.transformer_blocks, *self.worker.single_transformer_blocks):
             block.compile(dynamic=False)
-        self.ropes = [kernels.rope_of(self.worker, 24, image_ids(128, width), torch.bfloat16) for width in (128, 256)]
+        self.ropes = [kernels.rope_of(self.worker, 24, image_ids(128, width), number) for width in (128, 256)]
         codec = Codec(**torch.load(HOME / "autoencoder" / "codec.pt"))
         self.channels = channel_weights(codec.columns)
         self.corpus = Corpus(read_bank(BANKS / "train"), codec, Words(HOME / "text"), read_bank(DEEP))
