@@ -53,7 +53,7 @@ class Setting:
 SETTINGS = {
     "image-to-segment": Setting(steps=300, pairs=1600, mean=3.0, std=2.0, paint=1, quiet=0.5, temperature=0.0),
     "deblur": Setting(steps=200, pairs=800, mean=2.5, std=2.0, paint=2),
-    "colorization": Setting(steps=200, pairs=800),
+    "colorization": Setting(steps=200, pairs=800, paint=10),
     "canny-to-image": Setting(steps=300, pairs=800),
     "image-to-canny": Setting(steps=500, pairs=1200, mean=3.0, std=2.0, paint=1),
     "super-resolution": Setting(steps=500, pairs=1000, mean=2.0, std=2.0, paint=4),
