@@ -49,7 +49,7 @@ def main() -> None:
 
 def measured(name: str, other: str, limit: int) -> dict[str, object]:
     """Return what one task scores with another adapter at work."""
-    painter = load(name, adapter=name if other == ALONE else f"{name}+{other}", dtype=fast_dtype())
+    painter = load(name, adapter=name if other == ALONE else f"{name}:1+{other}:1", dtype=fast_dtype())
     pairs = held_out_pairs(painter.task, painter.size, limit=limit)
     report = evaluate(painter, pairs, baselines=False)
     score = report.score("painted", tasks.get(name).metrics[0].__name__)

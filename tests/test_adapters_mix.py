@@ -11,6 +11,7 @@ from torch import Tensor
 
 import anyrefill
 from anyrefill import UserError
+from anyrefill.backbone.adapters.find import find_adapters
 from anyrefill.backbone.adapters.lora import merge
 from anyrefill.backbone.adapters.mix import Part, add_adapters, agreed, join_prompts, parts
 from anyrefill.backbone.adapters.prompt import inject_prompt, save_prompt
@@ -56,8 +57,8 @@ def test_a_mix_is_the_weighed_sum_of_its_parts(loaded: FluxFill, two: list[Path]
 def test_weight_zero_is_left_out_bit_for_bit(loaded: FluxFill, two: list[Path]) -> None:
     alone, silent = mixed(loaded, [two[0]], [0.7]), mixed(loaded, two, [0.7, 0.0])
     assert all(torch.equal(weight, weights(alone)[key]) for key, weight in weights(silent).items())
-    assert torch.equal(predict(alone), predict(silent))
-    assert torch.equal(predict(mixed(loaded, two, [0.0, 0.0])), predict(loaded))
+    plain, nothing = weights(loaded), weights(mixed(loaded, two, [0.0, 0.0]))
+    assert all(torch.equal(weight, plain[key]) for key, weight in nothing.items())
 
 
 def test_ejecting_a_mix_restores_every_bit(backbone: FluxFill, two: list[Path]) -> None:
@@ -91,18 +92,36 @@ def test_a_prompt_acts_beside_a_lora(backbone: FluxFill, two: list[Path], tmp_pa
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("age", [("age", 1.0)]),
-        ("age+gender", [("age", 1.0), ("gender", 1.0)]),
-        ("age:0.8+gender", [("age", 0.8), ("gender", 1.0)]),
+        ("age", [("age", None)]),
+        ("age+gender", [("age", None), ("gender", None)]),
+        ("age:0.8+gender", [("age", 0.8), ("gender", None)]),
         ("age:-1 + my_task.py:2", [("age", -1.0), ("my_task.py", 2.0)]),
-        ("age:0+gender", [("gender", 1.0)]),
+        ("age:0+gender", [("gender", None)]),
         ("age:0", [("age", 0.0)]),
-        ("C:/tasks/age.py", [("C:/tasks/age.py", 1.0)]),
-        ("2024", [("2024", 1.0)]),
+        ("C:/tasks/age.py", [("C:/tasks/age.py", None)]),
+        ("2024", [("2024", None)]),
     ],
 )
-def test_parts_are_names_with_weights(text: str, expected: list[tuple[str, float]]) -> None:
+def test_parts_are_names_with_weights(text: str, expected: list[tuple[str, float | None]]) -> None:
     assert parts(text) == tuple(Part(name=name, weight=weight) for name, weight in expected)
+
+
+def test_unsaid_weights_are_equal_shares_and_a_prompt_has_none(
+    backbone: FluxFill, two: list[Path], tmp_path: Path
+) -> None:
+    mix = "+".join(map(str, two))
+
+    def asked(text: str) -> list[float]:
+        return [weight for _, weight in find_adapters((), text, embedded=False)]
+
+    assert asked(str(two[0])) == [1.0]
+    assert asked(mix) == pytest.approx([2**-0.5] * 2)
+    assert asked(f"{two[0]}:1+{two[1]}") == pytest.approx([1.0, 2**-0.5])
+    passport = agreed(two[:1])
+    assert passport is not None
+    prompt = inject_prompt(backbone, "old and bold", tokens=4)
+    save_prompt(tmp_path / "p", prompt, replace(passport, kind="prompt", rank=4, task="prompt"))
+    assert asked(f"{two[0]}+{tmp_path / 'p'}") == [1.0, 1.0]
 
 
 def test_a_path_that_is_there_is_one_part(tmp_path: Path) -> None:
@@ -169,8 +188,8 @@ def test_a_painter_paints_with_several(as_micro: Path, tmp_path: Path) -> None:
     words = [anyrefill.tasks.get(name).prompt for name in ("deblur", "colorization")]
     assert painter.task.prompt == join_prompts(words)
     assert isinstance(painter.backbone, FluxFill)
-    expected = mixed(FluxFill.load(as_micro), [own, shipped], [0.5, 1.0])
-    assert torch.equal(predict(painter.backbone), predict(expected))
+    expected = mixed(FluxFill.load(as_micro), [own, shipped], [0.5, 2**-0.5])
+    torch.testing.assert_close(predict(painter.backbone), predict(expected), atol=1e-5, rtol=1e-5)
 
 
 def test_a_weight_is_that_of_the_shipped_adapter(as_micro: Path) -> None:
@@ -183,7 +202,7 @@ def test_a_weight_is_that_of_the_shipped_adapter(as_micro: Path) -> None:
         painter = anyrefill.load(text)
         assert painter.task.name == "colorization"
         assert isinstance(painter.backbone, FluxFill)
-        assert torch.equal(predict(painter.backbone), predict(expected))
+        torch.testing.assert_close(predict(painter.backbone), predict(expected), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -35,11 +35,11 @@ class Part:
 
     Attributes:
         name: of a task or an adapter; a path, where that is meant.
-        weight: how strongly it acts, 1 = as trained.
+        weight: how strongly it acts, 1 = as trained; None where nothing was said.
     """
 
     name: str
-    weight: float = 1.0
+    weight: float | None = None
 
 
 def parts(text: str | Path) -> tuple[Part, ...]:
@@ -58,7 +58,7 @@ def parts(text: str | Path) -> tuple[Part, ...]:
         raise UserError(f"{str(text)!r} has an empty name: join NAME or NAME:WEIGHT by +.")
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise UserError(f"{str(text)!r} names {twice} twice: give it one weight.")
-    return tuple(part for part in named if part.weight) or named
+    return tuple(part for part in named if part.weight != 0) or named
 
 
 def agreed(paths: Sequence[Path]) -> Passport | None:
