@@ -150,11 +150,11 @@ def test_we_read_what_we_convert_with_and_without_its_passport(
     with pytest.raises(UserError, match="was trained on another base"):
         load_adapter(tmp_path / "there", other)
     assert load_adapter(tmp_path / "there", backbone, name="converted") == passport
-    assert torch.equal(predict(backbone), expected)
+    torch.testing.assert_close(predict(backbone), expected, atol=1e-4, rtol=0)
     backbone.transformer.unload_lora()
     save_file(load_file(tmp_path / "there"), tmp_path / "stripped")
     assert load_adapter(tmp_path / "stripped", backbone, name="stripped", foreign=True) is None
-    torch.testing.assert_close(predict(backbone), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(predict(backbone), expected, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("names", [("lora_down", "lora_up"), ("lora_A", "lora_B")])

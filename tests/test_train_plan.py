@@ -90,7 +90,7 @@ def test_the_paper_decides_the_steps_on_flux_alone(pairs: Path) -> None:
 
 
 def test_no_two_parts_of_flux_are_in_memory_while_encoding_and_a_prompt_keeps_clip(pairs: Path) -> None:
-    tuned = plan(TrainConfig(task="gender", pairs=pairs, out=pairs, backbone=FLUX, kind="prompt"))
+    tuned = plan(TrainConfig(task="gender", pairs=pairs, out=pairs, backbone=FLUX, kind="prompt", dtype="bfloat16"))
     assert tuned.steps == 8_000
     assert tuned.counted.trained == 50 * 768
     lines = list(tuned.lines())
