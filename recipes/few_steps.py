@@ -41,11 +41,11 @@ EVERY = {
 FIRST, LAST = 64, 96
 HEAD = """# How many steps
 
-Means of the painted pictures' scores on {pairs} held-out pairs that [the results](../results.md) do not use, by the
-number of Euler steps. One step gives the mean of all answers that seem possible: near the truth, and soft; many give
-one answer among them. Without noise (`--temperature 0`) no seed shows in the picture. An arrow tells which way is
+Means of the scores of what is handed out, on {pairs} held-out pairs that [the results](../results.md) do not use, by
+the number of Euler steps. One step gives the mean of all answers that seem possible: near the truth, and soft; many
+give one answer among them. Without noise (`--temperature 0`) no seed shows in the picture. An arrow tells which way is
 better; the last column is what the shipped adapter asks for, which `anyrefill paint --steps N --temperature T`
-overrules. Made by `python -m recipes.few_steps`.
+overrules. Rows with "-" are older: as the model painted it then. Made by `python -m recipes.few_steps`.
 """
 
 
@@ -76,7 +76,7 @@ def page(found: dict[str, dict[str, dict[str, float]]]) -> str:
     rows = [["task", "score", *EVERY, "asked for"]]
     for name, by_count in found.items():
         for metric in by_count["1"]:
-            means = [f"{by_count[column][metric]:.3g}" for column in EVERY]
+            means = [f"{by_count[column][metric]:.3g}" if column in by_count else "-" for column in EVERY]
             rows.append([name, metric, *means, _asked(SETTINGS[name])])
     return f"{HEAD.format(pairs=LAST - FIRST)}\n{table(rows)}\n"
 
