@@ -8,6 +8,7 @@ from time import perf_counter
 
 from anyrefill.errors import UserError
 from anyrefill.evaluate.baselines import copied, flat, shuffled, without_reference
+from anyrefill.evaluate.goals import RAW
 from anyrefill.evaluate.report import Report, Row, Score
 from anyrefill.evaluate.scoring import extracts, parts_of, row, score, truth
 from anyrefill.painter import STEPS, Painter
@@ -167,9 +168,6 @@ def refuse_missing(task: str) -> None:
 
 PAINTED = "painted"
 """What a report calls the painter's own row."""
-
-RAW = "as the model painted it"
-"""What it calls the same before the task's finish, where there is one; all other rows that a model painted have it."""
 
 IN_FULL = f"painted in {STEPS} steps"
 

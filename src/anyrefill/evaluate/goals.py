@@ -10,7 +10,9 @@ from anyrefill.evaluate.report import Report, Score, table
 __all__ = ["GOALS", "Goal", "Kind", "Outcome", "goal_table", "outcome"]
 
 COPY, OTHER, BARE = "copy of the reference", "from another reference", "without the adapter"
+
 RAW = "as the model painted it"
+"""The painter's own row before the task's finish, where there is one; all other rows that a model painted have it."""
 
 Kind = Literal["at least", "at most", "within", "gain", "share", "apart"]
 """How a goal reads: a bound of the mean; within the bound of 1; better than another row's mean by the bound; at most
