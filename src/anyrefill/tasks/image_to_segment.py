@@ -63,7 +63,7 @@ def cut_out(reference: Panel, painted: Panel) -> Panel:
     labels[brightness <= -1], labels[brightness >= 1] = cv2.GC_BGD, cv2.GC_FGD
     marks, pixels = labels.byte().numpy(), ((photo + 1) * 127.5).round().byte().permute(1, 2, 0).contiguous().numpy()
     cv2.setRNGSeed(0)
-    cv2.grabCut(pixels, marks, None, np.zeros((1, 65)), np.zeros((1, 65)), 1, cv2.GC_INIT_WITH_MASK)
+    cv2.grabCut(pixels, marks, (0, 0, 1, 1), np.zeros((1, 65)), np.zeros((1, 65)), 1, cv2.GC_INIT_WITH_MASK)
     found = torch.from_numpy(((marks == cv2.GC_FGD) | (marks == cv2.GC_PR_FGD)).astype(np.float32))
     whole = interpolate(found[None, None], size=size, mode="bilinear")[0]
     return (2.0 * (whole > 0.5) - 1).repeat(3, 1, 1)
