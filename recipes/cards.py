@@ -32,9 +32,10 @@ FAILURES = {
     "canny-to-image": "Edges come back as texture more than as objects: what lies between them is guessed.",
     "colorization": "Colours wander: large surfaces take a plausible tone rather than the right one.",
     "deblur": "Fine texture is smoothed away with the noise; letters do not come back.",
+    "gender": "Hair turns to a halo through which the old outline shows, and faces are soft.",
     "image-to-canny": "In busy texture the lines close to a grid of small cells; faint edges are missing.",
-    "image-to-segment": "A subject as busy as what is behind it is found in part or not at all.",
-    "relight": "The light's colour and side arrive; eyes and mouth blur, and an 8-pixel grid shows on smooth skin.",
+    "image-to-segment": "A subject as busy as what is behind it is found in part or not at all; thin parts go.",
+    "relight": "The light's colour arrives, its side only weakly; fine shadows of the first light stay.",
 }
 """What was seen to go wrong again and again, one sentence each; the three worst pairs stand on every sheet anyway."""
 

@@ -169,6 +169,6 @@ def test_two_adapters_act_where_one_task_is_scored(
     pairs = [Pair(reference=random_panel(64, 64, s), target=random_panel(64, 64, s + 9)) for s in range(2)]
     write_pairs(pairs, heldout("colorization"))
     alone, mixed = (mixing.measured("colorization", other, 2) for other in (mixing.ALONE, "image-to-segment"))
-    assert (alone["metric"], alone["pairs"], alone["identity"]) == ("luma_psnr", 2, None)
+    assert (alone["metric"], alone["pairs"], alone["identity"]) == ("psnr", 2, None)
     assert alone["mean"] != mixed["mean"]
     assert as_micro.is_dir()

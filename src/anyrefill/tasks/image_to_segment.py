@@ -24,9 +24,9 @@ LEAST = -0.25
 half found scores less than one with too much around it: on 32 held-out pairs that the results do not use, micro's
 adapter has IoU 0.677 there, 0.666 from 0 on, and more than 0.671 from -0.4 to -0.1."""
 
-FEWEST, LARGEST = 16, 512
+FEWEST, LARGEST, SHARED = 16, 512, 0.1
 """Pixels of the subject, and of the rest, without which there are no colours to tell apart; longer side in pixels at
-which a larger photograph is cut."""
+which a larger photograph is cut; IoU with the painted silhouette below which a cut has lost it and is not taken."""
 
 COVERAGE = (0.02, 0.95)
 """Share of the photograph that its foreground must cover to be worth a pair."""
@@ -49,15 +49,17 @@ def cut_out(reference: Panel, painted: Panel) -> Panel:
     """Return the painted silhouette in black and white, its outline moved to where the photograph's colours part.
 
     One round of GrabCut, which begins with what `decode` takes for the subject; what is painted in pure black or white
-    stays. On 32 held-out pairs that the results do not use, micro's IoU rises from 0.677 to 0.746.
+    stays. On 32 held-out pairs that the results do not use, micro's IoU rises from 0.736 to 0.768 (0.745 if cuts that
+    lose the subject were taken).
 
     Source: Rother, Kolmogorov and Blake, "GrabCut", 2004, as OpenCV has it.
     """
     size, scale = painted.shape[1:], min(1.0, LARGEST / max(painted.shape[1:]))
     photo, grey = (interpolate(panel[None], scale_factor=scale, mode="area")[0] for panel in (reference, painted))
     subject = decode(grey)[0] > 0
+    as_read = (2.0 * (decode(painted) > 0) - 1).repeat(3, 1, 1)
     if min(int(subject.sum()), int((~subject).sum())) < FEWEST:
-        return (2.0 * (decode(painted) > 0) - 1).repeat(3, 1, 1)
+        return as_read
     labels = torch.where(subject, cv2.GC_PR_FGD, cv2.GC_PR_BGD)
     brightness = grey.mean(dim=0)
     labels[brightness <= -1], labels[brightness >= 1] = cv2.GC_BGD, cv2.GC_FGD
@@ -65,6 +67,8 @@ def cut_out(reference: Panel, painted: Panel) -> Panel:
     cv2.setRNGSeed(0)
     cv2.grabCut(pixels, marks, (0, 0, 1, 1), np.zeros((1, 65)), np.zeros((1, 65)), 1, cv2.GC_INIT_WITH_MASK)
     found = torch.from_numpy(((marks == cv2.GC_FGD) | (marks == cv2.GC_PR_FGD)).astype(np.float32))
+    if iou(found[None] - 0.5, subject[None].float() - 0.5) < SHARED:
+        return as_read
     whole = interpolate(found[None, None], size=size, mode="bilinear")[0]
     return (2.0 * (whole > 0.5) - 1).repeat(3, 1, 1)
 
