@@ -162,3 +162,9 @@ def test_another_backbone_has_no_adapter_unless_told(tiny: Path) -> None:
     painter = anyrefill.load("deblur", backbone=tiny)
     assert painter.passport is None
     assert isinstance(painter.backbone, FluxFill)
+
+
+def test_a_soft_mask_is_mixed_in_once() -> None:
+    pair = Pair(reference=random_panel(32, 32, 1), target=random_panel(32, 32, 2), mask=torch.full((1, 32, 32), 0.5))
+    (painted,) = copying("ref-inpainting").batch([pair])
+    torch.testing.assert_close(painted, (pair.reference + pair.target) / 2, atol=1e-3, rtol=0)

@@ -107,16 +107,14 @@ def evaluating(
     for run in runs:
         began, answers[run.name] = perf_counter(), []
         with run.held:
-            for stage in replace(run.painter, raw=True).painting(
+            for stage in run.painter.painting(
                 run.pairs, steps=run.steps, guidance=guidance, seed=seed, batch_size=batch_size
             ):
                 done += 1
                 answers[run.name] += stage.panels
+                if run.name == PAINTED and run.painter.finish is not as_painted:
+                    answers.setdefault(RAW, []).extend(stage.raw)
                 yield Progress(done=done, total=total)
-        raw = answers[run.name]
-        answers[run.name] = [run.painter.finished(panel, pair) for panel, pair in zip(raw, run.pairs, strict=True)]
-        if run.name == PAINTED and run.painter.finish is not as_painted:
-            answers[RAW] = raw
         seconds = seconds or perf_counter() - began
     report = Report(
         task=painter.task.name,

@@ -20,7 +20,7 @@ from anyrefill.painter.records import Request, Sampler, Stage
 from anyrefill.painter.running import running
 from anyrefill.painter.witness import Witness
 from anyrefill.pairs import Pair
-from anyrefill.sample import panels
+from anyrefill.sample import sheets
 from anyrefill.tasks import Finish, Task, as_painted
 from anyrefill.types import Panel, Size
 
@@ -216,13 +216,18 @@ class Painter:
             seeds = [seed + first + index for index in range(len(canvases))]
             for step in sampler.sampling(self.backbone, canvases, prompts, seeds):
                 done += 1
-                painted = panels(self.backbone, canvases, step.latents) if step.done == step.steps else []
-                handed = tuple(self.finished(panel, pair) for panel, pair in zip(painted, batch, strict=False))
-                yield Stage(done=done, total=total, panels=handed)
+                if step.done < step.steps:
+                    yield Stage(done=done, total=total)
+                    continue
+                decoded = sheets(self.backbone, canvases, step.latents)
+                raw = [canvas.panel(sheet) for canvas, sheet in zip(canvases, decoded, strict=True)]
+                handed = [self.finish(pair.reference, panel) for pair, panel in zip(batch, raw, strict=True)]
+                yield Stage(done=done, total=total, panels=self._pasted(handed, batch), raw=self._pasted(raw, batch))
 
-    def finished(self, panel: Panel, pair: Pair) -> Panel:
-        """Return a painted panel as it is handed out: the task's finish where the mask is 1, the target elsewhere."""
-        return pasted(self.finish(pair.reference, panel), pair.target, self.task.mask(pair))
+    def _pasted(self, painted: Sequence[Panel], pairs: Sequence[Pair]) -> tuple[Panel, ...]:
+        """Return painted panels with what their pairs' targets keep, bit for bit."""
+        both = zip(painted, pairs, strict=True)
+        return tuple(pasted(panel, pair.target, self.task.mask(pair)) for panel, pair in both)
 
     def calls(self, count: int, *, steps: int | None = None, batch_size: int = 8) -> int:
         """Return how many backbone calls ``painting`` makes for that many pairs."""

@@ -97,10 +97,12 @@ class Stage:
         done: calls made.
         total: calls of the whole run.
         panels: what this call has finished, in the order that was asked for; mostly nothing.
+        raw: the same before the task's finish, where many are painted.
         notes: sentences to tell the user about what it has finished.
     """
 
     done: int
     total: int
     panels: tuple[Panel, ...] = ()
+    raw: tuple[Panel, ...] = ()
     notes: tuple[str, ...] = ()
