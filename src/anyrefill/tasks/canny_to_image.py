@@ -7,7 +7,7 @@ from torch import Generator
 
 from anyrefill.metrics import canny, edge_f1, kid_alex, psnr
 from anyrefill.pairs import Pair, Photo
-from anyrefill.tasks import Task
+from anyrefill.tasks import Task, white_on_black
 
 __all__ = ["make", "task"]
 
@@ -20,7 +20,7 @@ def make(photo: Photo, _generator: Generator) -> Pair | None:
     edges = canny(photo.pixels)
     if edges.mean().item() < FEWEST:
         return None
-    return Pair(reference=(2 * edges - 1).repeat(3, 1, 1), target=photo.pixels, caption=photo.caption)
+    return Pair(reference=white_on_black(edges), target=photo.pixels, caption=photo.caption)
 
 
 task = Task(

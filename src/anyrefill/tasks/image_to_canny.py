@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 
 from anyrefill.metrics import line_f1
 from anyrefill.pairs import Pair, Photo, swap
-from anyrefill.tasks import Task, canny_to_image
+from anyrefill.tasks import Task, canny_to_image, white_on_black
 from anyrefill.types import Panel
 
 __all__ = ["decode", "drawing", "make", "task"]
@@ -50,7 +50,7 @@ def decode(panel: Panel) -> Tensor:
 def drawing(reference: Panel, painted: Panel) -> Panel:
     """Return the lines that `decode` finds, white on black."""
     del reference
-    return (2.0 * (decode(painted) > 0) - 1).repeat(3, 1, 1)
+    return white_on_black(decode(painted) > 0)
 
 
 task = Task(

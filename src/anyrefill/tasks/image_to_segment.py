@@ -14,7 +14,7 @@ from torch.nn.functional import interpolate
 
 from anyrefill.metrics import iou
 from anyrefill.pairs import Pair, Photo
-from anyrefill.tasks import Task
+from anyrefill.tasks import Task, white_on_black
 from anyrefill.types import Panel
 
 __all__ = ["cut_out", "decode", "make", "task"]
@@ -36,7 +36,7 @@ def make(photo: Photo, _generator: Generator) -> Pair | None:
     """Pair a photograph with its foreground; None if that is unknown, or nearly nothing, or nearly everything."""
     if photo.foreground is None or not COVERAGE[0] <= photo.foreground.mean().item() <= COVERAGE[1]:
         return None
-    segment = (2 * photo.foreground - 1).repeat(3, 1, 1)
+    segment = white_on_black(photo.foreground)
     return Pair(reference=photo.pixels, target=segment, caption=photo.caption)
 
 
@@ -57,7 +57,7 @@ def cut_out(reference: Panel, painted: Panel) -> Panel:
     size, scale = painted.shape[1:], min(1.0, LARGEST / max(painted.shape[1:]))
     photo, grey = (interpolate(panel[None], scale_factor=scale, mode="area")[0] for panel in (reference, painted))
     subject = decode(grey)[0] > 0
-    as_read = (2.0 * (decode(painted) > 0) - 1).repeat(3, 1, 1)
+    as_read = white_on_black(decode(painted) > 0)
     if min(int(subject.sum()), int((~subject).sum())) < FEWEST:
         return as_read
     labels = torch.where(subject, cv2.GC_PR_FGD, cv2.GC_PR_BGD)
@@ -70,7 +70,7 @@ def cut_out(reference: Panel, painted: Panel) -> Panel:
     if iou(found[None] - 0.5, subject[None].float() - 0.5) < SHARED:
         return as_read
     whole = interpolate(found[None, None], size=size, mode="bilinear")[0]
-    return (2.0 * (whole > 0.5) - 1).repeat(3, 1, 1)
+    return white_on_black(whole > 0.5)
 
 
 task = Task(
