@@ -23,7 +23,8 @@ from anyrefill.metrics import lpips_alex, psnr
 from anyrefill.painter import Painter, load
 from anyrefill.pairs import Pair, Photo
 from anyrefill.sample import condition_of, draw_noise, panels
-from anyrefill.sample.batch import stepping, velocity_field
+from anyrefill.sample.batch import stepping
+from anyrefill.sample.fields import velocity_field
 from anyrefill.tasks.deblur import make
 from anyrefill.types import Ids, Panel
 

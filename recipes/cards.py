@@ -153,7 +153,8 @@ def _training(name: str, docs: Path) -> Iterator[str]:
 def _painted(passport: Passport) -> str:
     """Return how the adapter asks to be painted with."""
     noise = "" if passport.temperature_paint else ", without noise"
-    return f"{passport.steps_paint or STEPS} Euler steps{noise}"
+    heed = passport.reference_guidance_paint
+    return f"{passport.steps_paint or STEPS} Euler steps{noise}{'' if heed == 1 else f', reference guidance {heed:g}'}"
 
 
 def _steps(passport: Passport) -> str:

@@ -1,4 +1,4 @@
-"""In how many Euler steps, and from how much noise, should each shipped adapter paint? docs/tasks/few-steps.md tells.
+"""In how many Euler steps, from how much noise and how far guided should each shipped adapter paint?
 
     python -m recipes.few_steps                          # what is not measured yet; 1 to 3 minutes a task on one core
     python -m recipes.few_steps --task deblur age        # these again
@@ -28,24 +28,30 @@ from recipes.results import ended
 
 SCORES = DOCS / "results" / "few-steps.json"
 EVERY = {
-    "1": (1, 1.0),
-    "2": (2, 1.0),
-    "4": (4, 1.0),
-    "8": (8, 1.0),
-    "20": (20, 1.0),
-    "1, no noise": (1, 0.0),
-    "2, no noise": (2, 0.0),
-    "4, no noise": (4, 0.0),
+    "1": {"steps": 1},
+    "2": {"steps": 2},
+    "4": {"steps": 4},
+    "8": {"steps": 8},
+    "20": {"steps": 20},
+    "1, no noise": {"steps": 1, "temperature": 0.0},
+    "2, no noise": {"steps": 2, "temperature": 0.0},
+    "4, no noise": {"steps": 4, "temperature": 0.0},
+    "10, guided 1.5": {"steps": 10, "reference_guidance": 1.5},
+    "10, guided 2": {"steps": 10, "reference_guidance": 2.0},
+    "10, guided 3": {"steps": 10, "reference_guidance": 3.0},
 }
-"""Steps and temperature of each column."""
+"""How each column is painted."""
+PLAIN = {"temperature": 1.0, "reference_guidance": 1.0}
 FIRST, LAST = 64, 96
 HEAD = """# How many steps
 
 Means of the scores of what is handed out, on {pairs} held-out pairs that [the results](../results.md) do not use, by
 the number of Euler steps. One step gives the mean of all answers that seem possible: near the truth, and soft; many
-give one answer among them. Without noise (`--temperature 0`) no seed shows in the picture. An arrow tells which way is
-better; the last column is what the shipped adapter asks for, which `anyrefill paint --steps N --temperature T`
-overrules. Rows with "-" are older: as the model painted it then. Made by `python -m recipes.few_steps`.
+give one answer among them. Without noise (`--temperature 0`) no seed shows in the picture. Guided by 2
+(`--reference-guidance 2`) the reference counts for twice what it did in training, at two backbone calls a step. An
+arrow tells which way is better; the last column is what the shipped adapter asks for, which `anyrefill paint --steps N
+--temperature T --reference-guidance W` overrules. Rows with "-" are older, some of the painting as the model left it.
+Made by `python -m recipes.few_steps`.
 """
 
 
@@ -54,8 +60,8 @@ def measure(name: str) -> dict[str, dict[str, float]]:
     painter = load(name, dtype=fast_dtype())
     pairs = held_out_pairs(painter.task, painter.size, limit=LAST)[FIRST:]
     found: dict[str, dict[str, float]] = {}
-    for column, (steps, temperature) in EVERY.items():
-        run = evaluating(replace(painter, temperature=temperature), pairs, baselines=False, steps=steps)
+    for column, asked in EVERY.items():
+        run = evaluating(replace(painter, **(PLAIN | asked)), pairs, baselines=False)
         report = ended(run, f"{name}, {column}")
         found[column] = {heading(score): score.mean for score in report.rows[0].scores}
     return found
@@ -83,7 +89,8 @@ def page(found: dict[str, dict[str, dict[str, float]]]) -> str:
 
 def _asked(setting: Setting) -> str:
     """Return what an adapter asks for, as the columns say it."""
-    return f"{setting.paint or STEPS}{'' if setting.temperature else ', no noise'}"
+    guided = "" if setting.heed == 1 else f", guided {setting.heed:g}"
+    return f"{setting.paint or STEPS}{'' if setting.temperature else ', no noise'}{guided}"
 
 
 def main() -> None:

@@ -106,3 +106,15 @@ def test_a_soft_mask_mixes_and_keeps_what_it_does_not_touch() -> None:
     assert torch.equal(pasted_panel[:, 16:], target[:, 16:])
     assert torch.equal(pasted_panel[:, :8], painted[:, :8])
     torch.testing.assert_close(pasted_panel[:, 8:16], 0.75 * target[:, 8:16] + 0.25 * painted[:, 8:16])
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_without_its_references_a_canvas_is_grey_there_and_the_same_elsewhere(side: Side) -> None:
+    target = random_panel(seed=2)
+    canvas = Canvas.stitch([random_panel(seed=1), random_panel(seed=3)], target, half_mask(), reference_on=side)
+    blank = canvas.without_reference()
+    assert (blank.beside(blank.pixels) == 0).all()
+    assert torch.equal(blank.panel(blank.pixels), target)
+    assert torch.equal(blank.mask, canvas.mask)
+    assert torch.equal(canvas.panel(canvas.target), torch.ones(1, 32, 48))
+    assert canvas.target.sum() == 32 * 48

@@ -10,6 +10,7 @@ from torch import Tensor
 from anyrefill import Canvas, UserError
 from anyrefill.backbone import Condition
 from anyrefill.backbone.fill import FluxFill
+from anyrefill.backbone.latents import pack_mask
 from anyrefill.backbone.tiny import TinyFill
 from anyrefill.sample import draw_noise, panels, sample, sampling
 from anyrefill.types import Sigma, Tokens
@@ -89,7 +90,29 @@ def test_temperature_scales_the_noise_and_at_zero_all_seeds_paint_the_same(tiny:
     assert (half - none).norm() < (whole - none).norm()
 
 
-@pytest.mark.parametrize("temperature", [-0.1, math.nan, math.inf])
-def test_a_temperature_is_a_finite_factor(temperature: float) -> None:
-    with pytest.raises(UserError, match="temperature must be at least 0"):
-        sample(TinyFill(), [canvas()], [""], seeds=[0], temperature=temperature)
+@pytest.mark.parametrize("strength", [0.0, 0.5, 2.0])
+def test_reference_guidance_goes_away_from_what_is_painted_beside_grey(strength: float) -> None:
+    one = canvas()
+    painted = sample(TinyFill(), [one], [""], seeds=[1], steps=4, reference_guidance=strength)[0]
+    hole = one.panel(one.mask).bool().expand(3, -1, -1)
+    # The exact model copies: the reference with it, grey (0) without, so the line between them is a multiple.
+    expected = strength * one.beside(one.pixels)
+    torch.testing.assert_close(painted[hole], expected[hole], atol=1e-5, rtol=0)
+    assert torch.equal(painted[~hole], one.panel(one.pixels)[~hole])
+
+
+def test_reference_guidance_guides_the_target_alone(tiny: Path) -> None:
+    backbone, one = FluxFill.load(tiny), canvas()
+    run = {"backbone": backbone, "canvases": [one], "prompts": ["a"], "seeds": [3], "steps": 1}
+    plain, same, guided = (next(sampling(**run, reference_guidance=w)).latents for w in (1.0, 1.0, 3.0))
+    target = pack_mask(one.target[None])[0].amax(dim=-1).bool()
+    assert torch.equal(plain, same)
+    assert torch.equal(guided[:, ~target], plain[:, ~target])
+    assert not torch.allclose(guided[:, target], plain[:, target], atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["temperature", "reference_guidance"])
+@pytest.mark.parametrize("value", [-0.1, math.nan, math.inf])
+def test_a_strength_is_a_finite_factor(name: str, value: float) -> None:
+    with pytest.raises(UserError, match=f"{name.replace('_', ' ')} must be at least 0"):
+        sample(TinyFill(), [canvas()], [""], seeds=[0], **{name: value})

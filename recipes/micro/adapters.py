@@ -39,6 +39,7 @@ class Setting:
         paint: Euler steps to paint with, as recipes.few_steps found; the usual 20 where None.
         quiet: share of samples without noise.
         temperature: of the noise to paint with.
+        heed: how much more than in training the reference is to count when painting (reference guidance).
     """
 
     steps: int = 250
@@ -48,20 +49,21 @@ class Setting:
     paint: int | None = None
     quiet: float = 0.0
     temperature: float = 1.0
+    heed: float = 1.0
 
 
 SETTINGS = {
     "image-to-segment": Setting(steps=300, pairs=1600, mean=3.0, std=2.0, paint=1, quiet=0.5, temperature=0.0),
     "deblur": Setting(steps=200, pairs=800, mean=2.5, std=2.0, paint=2),
     "colorization": Setting(steps=200, pairs=800, paint=10),
-    "canny-to-image": Setting(steps=300, pairs=800),
+    "canny-to-image": Setting(steps=300, pairs=800, paint=10, heed=2.0),
     "image-to-canny": Setting(steps=500, pairs=1200, mean=3.0, std=2.0, paint=1),
-    "super-resolution": Setting(steps=500, pairs=1000, mean=2.0, std=2.0, paint=4),
-    "segment-to-image": Setting(steps=400, pairs=1200),
-    "depth-to-image": Setting(steps=500, pairs=1200),
+    "super-resolution": Setting(steps=450, pairs=2000, mean=2.0, std=2.0, paint=4),
+    "segment-to-image": Setting(steps=400, pairs=1200, paint=10, heed=3.0),
+    "depth-to-image": Setting(steps=500, pairs=1200, paint=10, heed=2.0),
     "image-to-depth": Setting(steps=500, pairs=800, mean=3.0, std=2.0, paint=1, temperature=0.0),
     "age": Setting(steps=400, pairs=1400, mean=2.5, std=2.0, paint=2, quiet=0.5, temperature=0.0),
-    "gender": Setting(steps=400, pairs=700, mean=2.5, std=2.0, paint=2, quiet=0.5, temperature=0.0),
+    "gender": Setting(steps=500, pairs=1300, mean=2.5, std=2.0, paint=2, quiet=0.5, temperature=0.0),
     "relight": Setting(steps=400, pairs=600, mean=2.5, std=2.0, paint=2, temperature=0.0),
     "ref-inpainting": Setting(steps=100, pairs=600, paint=4),
 }
@@ -116,8 +118,9 @@ def ship(adapter: Path, to: Path, setting: Setting) -> None:
         tensors = {key: file.get_tensor(key).bfloat16() for key in file.keys()}  # noqa: SIM118  # no mapping
         metadata = file.metadata()
     passport = replace(
-        Passport.from_json(metadata[PASSPORT_KEY]), steps_paint=setting.paint, temperature_paint=setting.temperature
-    )
+        Passport.from_json(metadata[PASSPORT_KEY]), steps_paint=setting.paint, temperature_paint=setting.temperature,
+        reference_guidance_paint=setting.heed,
+    )  # fmt: skip
     to.parent.mkdir(parents=True, exist_ok=True)
     with whole(to) as part:
         save_file(tensors, part, metadata | {PASSPORT_KEY: passport.to_json()})

@@ -18,6 +18,7 @@ __all__ = [
     "TaskName",
     "check_counts",
     "check_picture",
+    "check_strengths",
     "check_writable",
     "with_bar",
 ]
@@ -44,14 +45,18 @@ def with_bar(run: Iterator[Any], title: str) -> Iterator[Any]:
             yield record
 
 
-def check_counts(guidance: float | None = None, temperature: float | None = None, **counts: int | None) -> None:
-    """Refuse numbers that nothing can be painted with, before anything slow."""
+def check_counts(**counts: int | None) -> None:
+    """Refuse counts of nothing, before anything slow."""
     for name, count in counts.items():
         if count is not None and count < 1:
-            raise UserError(f"--{name} must be at least 1, not {count}.")
-    for name, strength in (("guidance", guidance), ("temperature", temperature)):
+            raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {count}.")
+
+
+def check_strengths(**strengths: float | None) -> None:
+    """Refuse strengths that nothing can be painted with, before anything slow."""
+    for name, strength in strengths.items():
         if strength is not None and not 0 <= strength < float("inf"):
-            raise UserError(f"--{name} must be 0 or more, not {strength:g}.")
+            raise UserError(f"--{name.replace('_', '-')} must be 0 or more, not {strength:g}.")
 
 
 def check_picture(out: Path, inputs: Sequence[Path | None]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from anyrefill.cli.common import Count, Strength, check_counts, check_writable, with_bar
+from anyrefill.cli.common import Count, Strength, check_counts, check_strengths, check_writable, with_bar
 from anyrefill.errors import UserError
 from anyrefill.files import write_text
 
@@ -57,7 +57,8 @@ class Evaluate:
 
 def evaluate(options: Evaluate) -> None:
     """Print a table of scores for each task asked for."""
-    check_counts(steps=options.steps, guidance=options.guidance, limit=options.limit, batch=options.batch)
+    check_counts(steps=options.steps, limit=options.limit, batch=options.batch)
+    check_strengths(guidance=options.guidance)
     if options.all == (options.task is not None):
         raise UserError("Give either a task or --all.")
     if options.json is not None:

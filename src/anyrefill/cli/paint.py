@@ -8,7 +8,16 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from anyrefill.cli.common import Count, Picture, Strength, TaskName, check_counts, check_picture, with_bar
+from anyrefill.cli.common import (
+    Count,
+    Picture,
+    Strength,
+    TaskName,
+    check_counts,
+    check_picture,
+    check_strengths,
+    with_bar,
+)
 
 __all__ = ["Paint", "paint"]
 
@@ -47,6 +56,9 @@ class Paint:
     temperature: Strength = None
     """What the noise is multiplied by, from 0 (the same painting for every seed); by default what the adapter asks
     for, or 1."""
+    reference_guidance: Strength = None
+    """How much more than in training the reference counts, e.g. 2; other than 1 every step takes two calls. By default
+    what the adapter asks for, or 1."""
     seed: int = 0
     """Of the noise; of the first, where several are painted."""
     best_of: Annotated[int, arg(metavar="N")] = 1
@@ -74,8 +86,9 @@ class Paint:
 
 def paint(options: Paint) -> None:
     """Paint one picture and print where it is."""
-    check_counts(
-        steps=options.steps, guidance=options.guidance, temperature=options.temperature, **{"best-of": options.best_of}
+    check_counts(steps=options.steps, best_of=options.best_of)
+    check_strengths(
+        guidance=options.guidance, temperature=options.temperature, reference_guidance=options.reference_guidance
     )
     check_picture(options.out, [options.reference, options.target, options.mask, *options.more])
     import torch
@@ -111,6 +124,7 @@ def paint(options: Paint) -> None:
         steps=options.steps,
         guidance=options.guidance,
         temperature=options.temperature,
+        reference_guidance=options.reference_guidance,
         seed=options.seed,
         best_of=options.best_of,
         repair_colour=options.repair_colour,

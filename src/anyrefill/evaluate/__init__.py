@@ -124,6 +124,7 @@ def evaluating(
         seed=seed,
         seconds=seconds / len(pairs),
         temperature=painter.temperature,
+        reference_guidance=painter.reference_guidance,
         rows=tuple(_rows(answers, pairs, painter.task)),
         dtype=str(getattr(painter.backbone, "dtype", "")).removeprefix("torch."),
     )
@@ -168,6 +169,7 @@ PAINTED = "painted"
 """What a report calls the painter's own row."""
 
 IN_FULL = f"painted in {STEPS} steps"
+UNGUIDED = "without reference guidance"
 
 _MODEL_FREE: dict[str, Callable[[Pair, Task], Panel]] = {"copy of the reference": copied, "its mean colour": flat}
 """The baselines that need no backbone."""
@@ -202,6 +204,8 @@ def _runs(painter: Painter, pairs: Sequence[Pair], bare: Painter | None, baselin
     asked = painter.passport.steps_paint if painter.passport else None
     if baselines and steps == asked != STEPS:
         runs.append(replace(run(IN_FULL, pairs, replace(painter, temperature=1.0)), steps=STEPS))
+    if baselines and painter.reference_guidance != 1:
+        runs.append(run(UNGUIDED, pairs, replace(painter, reference_guidance=1.0)))
     if baselines and len(pairs) > 1:
         runs.append(run("from another reference", shuffled(pairs)))
     if baselines and not all(bool(painter.task.mask(pair).all()) for pair in pairs):

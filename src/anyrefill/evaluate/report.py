@@ -81,6 +81,7 @@ class Report:
         rows: the painter first, then the baselines.
         dtype: of the weights that painted.
         temperature: what the noise was multiplied by.
+        reference_guidance: how much more than in training the reference counted.
     """
 
     task: str
@@ -92,6 +93,7 @@ class Report:
     rows: tuple[Row, ...]
     dtype: str = ""
     temperature: float = 1.0
+    reference_guidance: float = 1.0
 
     def score(self, row: str, metric: str) -> Score:
         """Return one score of one row.
@@ -108,8 +110,9 @@ class Report:
     def to_markdown(self) -> str:
         """Return a heading, a table of means with 95 % intervals, and notes."""
         noise = "" if self.temperature == 1 else f"temperature {self.temperature:g}, "
+        heed = "" if self.reference_guidance == 1 else f"reference guidance {self.reference_guidance:g}, "
         heading = (
-            f"{self.task}: {self.count} pairs, {self.steps} steps, {noise}guidance {self.guidance:g}, "
+            f"{self.task}: {self.count} pairs, {self.steps} steps, {noise}{heed}guidance {self.guidance:g}, "
             f"seed {self.seed}, {self.seconds:.2f} s a picture{f', {self.dtype}' if self.dtype else ''}"
         )
         head = ["", *(f"{score.metric} {ARROWS[score.aim]}" for score in self.rows[0].scores)]

@@ -97,7 +97,8 @@ def _painter(task: Task, model: FluxFill, passport: Passport | None) -> Painter:
     size = (passport.height, passport.width // 2)
     return Painter(
         backbone=model, task=task, size=size, guidance=passport.guidance_paint,
-        steps=passport.steps_paint or STEPS, temperature=passport.temperature_paint, passport=passport, notes=notes,
+        steps=passport.steps_paint or STEPS, temperature=passport.temperature_paint,
+        reference_guidance=passport.reference_guidance_paint, passport=passport, notes=notes,
     )  # fmt: skip
 
 

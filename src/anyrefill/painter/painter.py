@@ -44,6 +44,7 @@ class Painter:
         solver: how the steps are taken.
         attention: who attends to whom; what the adapter was trained with.
         temperature: what the noise is multiplied by, unless a call says otherwise; 0 paints the same for every seed.
+        reference_guidance: how much more than in training the reference counts, unless a call says otherwise.
         passport: of the adapter; None for the bare backbone.
         witness: whether the repainted reference ranks this adapter's paintings; None where nobody measured it.
         raw: whether paintings are handed out as they are, without the task's finish.
@@ -59,6 +60,7 @@ class Painter:
     solver: Solver = "euler"
     attention: Attention = "full"
     temperature: float = 1.0
+    reference_guidance: float = 1.0
     passport: Passport | None = None
     witness: Witness | None = None
     raw: bool = False
@@ -78,6 +80,7 @@ class Painter:
         steps: int | None = None,
         guidance: float | None = None,
         temperature: float | None = None,
+        reference_guidance: float | None = None,
         seed: int = 0,
         best_of: int = 1,
         repair_colour: bool = False,
@@ -96,6 +99,7 @@ class Painter:
             steps: of the solver, one backbone call each.
             guidance: distilled guidance strength.
             temperature: what the noise is multiplied by.
+            reference_guidance: above 1 the reference counts for more than in training, at two calls a step.
             seed: of the noise; of the first, where several are painted.
             best_of: how many are painted; the one whose reference was repainted best is kept.
             repair_colour: whether colours are moved towards kept pixels around the hole, where that lowers the error of
@@ -111,6 +115,7 @@ class Painter:
             steps=steps,
             guidance=guidance,
             temperature=temperature,
+            reference_guidance=reference_guidance,
             seed=seed,
             best_of=best_of,
             repair_colour=repair_colour,
@@ -143,6 +148,7 @@ class Painter:
         steps: int | None = None,
         guidance: float | None = None,
         temperature: float | None = None,
+        reference_guidance: float | None = None,
         seed: int = 0,
         best_of: int = 1,
         repair_colour: bool = False,
@@ -155,7 +161,8 @@ class Painter:
             self._check_best_of(best_of, request, self.temperature if temperature is None else temperature)
         pair, seeds = request.pair, range(seed, seed + best_of)
         canvas = Canvas.stitch((pair.reference, *request.more), pair.target, self.task.mask(pair))
-        prompt, sampler = self.task.fill_prompt(pair.caption), self._sampler(steps, guidance, temperature)
+        prompt = self.task.fill_prompt(pair.caption)
+        sampler = self._sampler(steps, guidance, temperature, reference_guidance)
         return running(
             self.backbone, request, canvas, prompt, sampler, seeds=seeds, repair=repair_colour, finish=self.finish
         )
@@ -172,6 +179,7 @@ class Painter:
         steps: int | None = None,
         guidance: float | None = None,
         temperature: float | None = None,
+        reference_guidance: float | None = None,
         seed: int = 0,
         batch_size: int = 8,
     ) -> list[Panel]:
@@ -182,6 +190,7 @@ class Painter:
             steps: of the solver, one backbone call each.
             guidance: distilled guidance strength.
             temperature: what the noise is multiplied by.
+            reference_guidance: above 1 the reference counts for more than in training, at two calls a step.
             seed: of the first pair's noise; the next pair's is one more, and so on.
             batch_size: canvases that go through the backbone together.
 
@@ -189,8 +198,9 @@ class Painter:
             UserError: a pair does not fit the task, or there are fewer than 1 steps.
         """
         run = self.painting(
-            pairs, steps=steps, guidance=guidance, temperature=temperature, seed=seed, batch_size=batch_size
-        )
+            pairs, steps=steps, guidance=guidance, temperature=temperature, reference_guidance=reference_guidance,
+            seed=seed, batch_size=batch_size,
+        )  # fmt: skip
         return [panel for stage in run for panel in stage.panels]
 
     def painting(
@@ -200,6 +210,7 @@ class Painter:
         steps: int | None = None,
         guidance: float | None = None,
         temperature: float | None = None,
+        reference_guidance: float | None = None,
         seed: int = 0,
         batch_size: int = 8,
     ) -> Iterator[Stage]:
@@ -207,7 +218,7 @@ class Painter:
 
         Arguments and errors are those of ``batch``.
         """
-        sampler = self._sampler(steps, guidance, temperature)
+        sampler = self._sampler(steps, guidance, temperature, reference_guidance)
         done, total = 0, self.calls(len(pairs), steps=steps, batch_size=batch_size)
         for first in range(0, len(pairs), batch_size):
             batch = pairs[first : first + batch_size]
@@ -260,7 +271,13 @@ class Painter:
                 f"correlation {self.witness}), so the best of several would be chosen by chance."
             )
 
-    def _sampler(self, steps: int | None, guidance: float | None, temperature: float | None) -> Sampler:
+    def _sampler(
+        self,
+        steps: int | None,
+        guidance: float | None,
+        temperature: float | None,
+        reference_guidance: float | None,
+    ) -> Sampler:
         """Return how to sample, where a call says nothing else."""
         return Sampler(
             steps=self.steps if steps is None else steps,
@@ -268,4 +285,5 @@ class Painter:
             solver=self.solver,
             attention=self.attention,
             temperature=self.temperature if temperature is None else temperature,
+            reference_guidance=self.reference_guidance if reference_guidance is None else reference_guidance,
         )

@@ -50,6 +50,7 @@ class Sampler:
         solver: how the steps are taken.
         attention: who attends to whom.
         temperature: what the noise is multiplied by.
+        reference_guidance: how much more than in training the reference counts.
     """
 
     steps: int
@@ -57,6 +58,7 @@ class Sampler:
     solver: Solver
     attention: Attention
     temperature: float = 1.0
+    reference_guidance: float = 1.0
 
     def sampling(
         self, backbone: Backbone, canvases: Sequence[Canvas], prompts: Sequence[str], seeds: Sequence[int]
@@ -72,6 +74,7 @@ class Sampler:
             solver=self.solver,
             attention=self.attention,
             temperature=self.temperature,
+            reference_guidance=self.reference_guidance,
         )
 
     def sampling_large(self, backbone: Backbone, large: Large, prompt: str, seed: int) -> Iterator[Step]:
@@ -86,6 +89,7 @@ class Sampler:
             solver=self.solver,
             attention=self.attention,
             temperature=self.temperature,
+            reference_guidance=self.reference_guidance,
         )
 
 

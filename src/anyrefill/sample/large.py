@@ -13,7 +13,8 @@ from anyrefill.backbone import Attention, Backbone
 from anyrefill.backbone.latents import unpack
 from anyrefill.canvas import Canvas
 from anyrefill.flow import Solver
-from anyrefill.sample.batch import Step, check_run, condition_of, draw_noise, stepping, velocity_field
+from anyrefill.sample.batch import Step, check_run, condition_of, draw_noise, stepping
+from anyrefill.sample.fields import guided
 from anyrefill.tiles import Tiles
 from anyrefill.types import Sheet, SheetMask, Size, Tokens
 
@@ -99,6 +100,7 @@ def sampling_large(
     solver: Solver = "euler",
     attention: Attention = "full",
     temperature: float = 1.0,
+    reference_guidance: float = 1.0,
     batch_size: int = 8,
 ) -> Iterator[Step]:
     """Yield after every step of all tiles: noise is drawn for the whole, and velocities are blended where they overlap.
@@ -108,16 +110,22 @@ def sampling_large(
     """
     canvases = large.canvases()
     groups = [canvases[first : first + batch_size] for first in range(0, len(canvases), batch_size)]
-    check_run(steps, solver, temperature)
+    check_run(steps, solver, temperature, reference_guidance)
     sigmas = flow.schedule(steps, canvases[0].tokens)
     conditions = [condition_of(backbone, group, [prompt] * len(group)) for group in groups]
-    fields = [velocity_field(backbone, condition, guidance, sigmas, attention) for condition in conditions]
+    noise = temperature * large.cut(draw_noise(conditions[0], large.canvas, [Generator().manual_seed(seed)]))
+    fields = [
+        guided(
+            backbone, group, condition, part, sigmas, guidance=guidance, attention=attention,
+            strength=reference_guidance,
+        )
+        for group, condition, part in zip(groups, conditions, noise.split(batch_size), strict=True)
+    ]  # fmt: skip
 
     def blended(latents: Tokens, sigma: float) -> Tokens:
         parts = zip(fields, latents.split(batch_size), strict=True)
         return large.blend(torch.cat([field(part, sigma) for field, part in parts]))
 
-    noise = temperature * large.cut(draw_noise(conditions[0], large.canvas, [Generator().manual_seed(seed)]))
     yield from stepping(blended, noise, sigmas, solver)
 
 

@@ -25,6 +25,7 @@ FREE = (
     "out", "steps", "min_epochs", "save_every", "keep", "cache", "device",
     "validate_every", "samples", "track", "plan", "checkpointing", "steps_paint",
     "temperature_paint",
+    "reference_guidance_paint",
 )  # fmt: skip
 """Settings that may change when a run goes on."""
 

@@ -83,6 +83,9 @@ class TrainConfig:
     """Euler steps that the adapter asks to be painted with; 1 to 4 give softer pictures nearer to the target."""
     temperature_paint: float = 1.0
     """What the adapter asks the noise to be multiplied by when it paints; 0 where the reference tells the answer."""
+    reference_guidance_paint: float = 1.0
+    """How much more than in training the adapter asks the reference to count when it paints; 1.5 to 3 where much is
+    left open, as from depth to a photograph."""
     quiet: float = 0.0
     """Share of samples trained without noise, which is how painting begins at temperature 0."""
     caption_dropout: float = 0.1
@@ -153,7 +156,7 @@ class TrainConfig:
         for name in ("lr", "clip", "logit_std"):
             if not getattr(self, name) > 0:
                 raise UserError(f"--{name.replace('_', '-')} must be above 0, not {getattr(self, name)}.")
-        for name, most in (("temperature_paint", 2), ("quiet", 1)):
+        for name, most in (("temperature_paint", 2), ("reference_guidance_paint", 10), ("quiet", 1)):
             if not 0 <= getattr(self, name) <= most:
                 raise UserError(
                     f"--{name.replace('_', '-')} must be at least 0 and at most {most}, not {getattr(self, name)}."

@@ -32,6 +32,7 @@ def passport_of(
         guidance_paint=backbone.settings.guidance,
         steps_paint=config.steps_paint,
         temperature_paint=config.temperature_paint,
+        reference_guidance_paint=config.reference_guidance_paint,
         height=caches[0].height,
         width=caches[0].width,
         mask_rule=backbone.mask_rule,

@@ -25,6 +25,7 @@ class Passport:
         guidance_paint: the one to paint with.
         steps_paint: how many Euler steps to paint with; None where nobody measured it.
         temperature_paint: what to multiply the noise by when painting; 0 where the answer is determined.
+        reference_guidance_paint: how much more than in training the reference is to count when painting.
         height: of the training canvases, in pixels.
         width: of the training canvases, both panels, in pixels.
         mask_rule: what became of grey masks in training.
@@ -51,6 +52,7 @@ class Passport:
     guidance_paint: float = 30.0
     steps_paint: int | None = None
     temperature_paint: float = 1.0
+    reference_guidance_paint: float = 1.0
     height: int = 512
     width: int = 1024
     mask_rule: str = "binary"
