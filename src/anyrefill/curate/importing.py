@@ -2,16 +2,18 @@
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from anyrefill import images
+from anyrefill.curate.annotators import FaceAnnotator
 from anyrefill.curate.outcome import Outcome
 from anyrefill.curate.photos import Source, find_photos, read_object, square, to_binary
 from anyrefill.errors import UserError
+from anyrefill.metrics.faces import APART, compare
 from anyrefill.pairs import Pair
 from anyrefill.tasks import Task, given_mask
 from anyrefill.types import Mask
@@ -91,7 +93,14 @@ def list_table(table: Path, licence: str = "") -> list[Listed]:
     return [_listed(row, table, f"{table}, row {number}", licence) for number, row in enumerate(rows, start=1)]
 
 
-def read_listed(task: Task, listed: Sequence[Listed], *, side: int | None = None) -> Iterator[Outcome]:
+def read_listed(
+    task: Task,
+    listed: Sequence[Listed],
+    *,
+    side: int | None = None,
+    faces: FaceAnnotator | None = None,
+    apart: float = APART,
+) -> Iterator[Outcome]:
     """Read and check the pairs of a list; yield what became of each, in order.
 
     Args:
@@ -99,14 +108,18 @@ def read_listed(task: Task, listed: Sequence[Listed], *, side: int | None = None
         listed: of `list_folders` or `list_table`.
         side: crop the square in the middle and scale it to that side; None keeps each target's size, fitted to
             multiples of 16, and fits its reference and mask to it.
+        faces: if given, pairs are refused unless each panel shows one face and both are the same person's.
+        apart: L2 distance of two faces beyond which they are two people's.
     """
     for done, one in enumerate(listed, start=1):
-        pair, reason = None, ""
+        outcome = Outcome(done=done, total=len(listed), sources=one.sources)
         try:
             pair = _pair(task, one, side)
+            seen = {} if faces is None else _person(pair, faces, apart)
         except UserError as error:
-            reason = str(error)
-        yield Outcome(done=done, total=len(listed), sources=one.sources, pair=pair, reason=reason)
+            yield replace(outcome, reason=str(error))
+        else:
+            yield replace(outcome, pair=pair, parameters=seen)
 
 
 def _pair(task: Task, listed: Listed, side: int | None) -> Pair:
@@ -128,6 +141,20 @@ def _pair(task: Task, listed: Listed, side: int | None) -> Pair:
         mask=None if listed.mask is None else _mask(listed.mask.path, target, size, side),
         caption=listed.caption,
     )
+
+
+def _person(pair: Pair, faces: FaceAnnotator, apart: float) -> Mapping[str, object]:
+    """Return how many faces each panel shows and how far apart they are, or say in an error why not one person."""
+    found = compare(*faces([pair.reference, pair.target]))
+    counts = {"reference": found.reference, "target": found.target}
+    if found.distance is None:
+        wrong = (
+            f"{panel} shows {count or 'no'} face{'s'[: count > 1]}" for panel, count in counts.items() if count != 1
+        )
+        raise UserError(f"Its {' and its '.join(wrong)}; each panel needs one (--faces).")
+    if found.distance > apart:
+        raise UserError(f"Its two faces are {found.distance:.3f} apart, beyond {apart:g} (--face-distance).")
+    return {"faces_by": faces.name, "faces": counts, "face_distance": round(found.distance, 4)}
 
 
 def _mask(path: Path, target: Image.Image, size: tuple[int, int], side: int | None) -> Mask:

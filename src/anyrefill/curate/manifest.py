@@ -29,7 +29,7 @@ MANIFEST = "manifest.jsonl"
 CURATION = "curation.json"
 
 _TOOLS = ("anyrefill", "torch", "numpy", "pillow", "opencv-python-headless")
-_OPTIONAL_TOOLS = ("transformers", "onnxruntime", "kornia", "h5py")
+_OPTIONAL_TOOLS = ("transformers", "onnxruntime", "kornia", "h5py", "dlib-bin")
 _SHOWN = 20
 """Rejections in the report's text; all are in ``curation.json``."""
 

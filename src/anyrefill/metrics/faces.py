@@ -4,30 +4,70 @@ Source: King 2017, dlib's dlib_face_recognition_resnet_model_v1; two photographs
 0.6 apart. Its 5 landmarks align the face; the well-known file of 68 is not for commercial use and not needed.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from anyrefill.metrics.weights import FACE_LANDMARKS, FACE_NETWORK, find, require, weights_folder
 from anyrefill.types import Panel
 
-__all__ = ["Face", "Faces", "face"]
+__all__ = ["APART", "Face", "Faces", "FoundFace", "PairFaces", "compare", "face"]
 
 Face = Float[Tensor, "128"]
 
-SIDE, CHIP = 256, 150
-"""Shorter side at which faces are looked for, so that a head in a panel of 128 px is found; the network's input."""
+APART = 0.6
+"""L2 distance of two faces from which on dlib's author takes them for two people, on photographs."""
+
+SIDE, LARGEST, CHIP = 256, 1024, 150
+"""Shorter sides between which faces are looked for, so that a head in a panel of 128 px is found and a large photograph
+takes no longer than half a second; the network's input."""
+
+HALF_SEEN = -0.3
+"""The detector's score from which on a face is taken where none is above 0. Of 688 panels of held-out rendered people,
+each with one face, it finds none in 62 above 0 and in 30 above this, and nowhere a second one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundFace:
+    """A face in a picture.
+
+    Attributes:
+        box: (left, top, right, bottom) in pixels of the picture; it may reach beyond them.
+        score: of the detector; it is sure above 0.
+        description: who it is.
+    """
+
+    box: tuple[int, int, int, int]
+    score: float
+    description: Face
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairFaces:
+    """What the faces of two panels come to.
+
+    Attributes:
+        reference: how many there are in the left panel.
+        target: how many there are in the right one.
+        distance: L2, of the two faces if each panel has one; see `APART`.
+    """
+
+    reference: int
+    target: int
+    distance: float | None
 
 
 @final
 class Faces:
-    """Finds the largest face of a picture and describes it.
+    """Finds the faces of a picture and describes them.
 
     Args:
         folder: of the weights; `weights_folder` if not given.
@@ -43,15 +83,31 @@ class Faces:
         self._network = self._dlib.face_recognition_model_v1(str(find(FACE_NETWORK, folder)))
 
     def __call__(self, panel: Panel) -> Face | None:
-        """Return the description, or None where no face is found."""
-        scale = max(1.0, SIDE / min(panel.shape[1:]))
-        large = interpolate(panel[None], scale_factor=scale, mode="bicubic") if scale > 1 else panel[None]
-        pixels = ((large[0].clamp(-1, 1) + 1) * 127.5).round().permute(1, 2, 0).contiguous().numpy().astype(np.uint8)
-        found = max(self._find(pixels), key=lambda box: box.area(), default=None)
-        if found is None:
-            return None
-        chip = self._dlib.get_face_chip(pixels, self._landmarks(pixels, found), CHIP)
-        return torch.tensor(list(self._network.compute_face_descriptor(chip)))
+        """Return the description of the largest face, or None where no face is found."""
+        return next((found.description for found in self.find(panel) if found.score > 0), None)
+
+    def find(self, panel: Panel) -> list[FoundFace]:
+        """Return the faces that the detector is sure of, the largest first; if none, the surest that it half sees."""
+        pixels, scale = _resized(panel)
+        boxes, scores, _ = self._find.run(pixels, 0, HALF_SEEN)
+        seen = sorted(zip(scores, boxes, strict=True), key=lambda one: one[0], reverse=True)
+        sure = [one for one in seen if one[0] > 0]
+        largest_first = sorted(sure or seen[:1], key=lambda one: one[1].area(), reverse=True)
+        return [self._described(pixels, box, score, scale) for score, box in largest_first]
+
+    def _described(self, pixels: UInt8[np.ndarray, "h w 3"], box: Any, score: float, scale: float) -> FoundFace:  # noqa: ANN401
+        """Return the face in a box of the resized picture."""
+        chip = self._dlib.get_face_chip(pixels, self._landmarks(pixels, box), CHIP)
+        left, top, right, bottom = (round(edge / scale) for edge in (box.left(), box.top(), box.right(), box.bottom()))
+        description = torch.tensor(list(self._network.compute_face_descriptor(chip)))
+        return FoundFace(box=(left, top, right, bottom), score=score, description=description)
+
+
+def compare(reference: Sequence[FoundFace], target: Sequence[FoundFace]) -> PairFaces:
+    """Return what the faces found in the two panels of a pair come to."""
+    alone = len(reference) == len(target) == 1
+    distance = (reference[0].description - target[0].description).norm().item() if alone else None
+    return PairFaces(reference=len(reference), target=len(target), distance=distance)
 
 
 def face(panel: Panel) -> Face | None:
@@ -66,3 +122,12 @@ def face(panel: Panel) -> Face | None:
 @lru_cache(maxsize=1)
 def _shared(folder: Path) -> Faces:
     return Faces(folder)
+
+
+def _resized(panel: Panel) -> tuple[UInt8[np.ndarray, "h w 3"], float]:
+    """Return a picture at the size at which faces are looked for, 0-255, and its scale."""
+    shorter = min(panel.shape[1:])
+    scale = min(max(shorter, SIDE), LARGEST) / shorter
+    if scale != 1:
+        panel = interpolate(panel[None], scale_factor=scale, mode="bicubic", antialias=scale < 1)[0]
+    return ((panel.clamp(-1, 1) + 1) * 127.5).round().permute(1, 2, 0).contiguous().numpy().astype(np.uint8), scale

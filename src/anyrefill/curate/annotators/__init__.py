@@ -13,6 +13,7 @@ from torch import Tensor
 
 from anyrefill.curate.masks import Matches
 from anyrefill.errors import UserError
+from anyrefill.metrics.faces import FoundFace
 from anyrefill.pairs import Photo
 from anyrefill.types import Mask, Panel
 
@@ -23,17 +24,19 @@ __all__ = [
     "DepthMap",
     "EdgeAnnotator",
     "EdgeMap",
+    "FaceAnnotator",
     "ForegroundAnnotator",
     "Kind",
     "Matcher",
     "load_captioner",
     "load_depth",
     "load_edges",
+    "load_faces",
     "load_foreground",
     "load_matcher",
 ]
 
-Kind = Literal["depth", "foreground", "caption", "edges", "matches"]
+Kind = Literal["depth", "foreground", "caption", "edges", "matches", "faces"]
 """What an annotator says."""
 
 DepthMap = Float[Tensor, "1 H W"]
@@ -113,10 +116,25 @@ class Matcher(Protocol):
         ...
 
 
+@runtime_checkable
+class FaceAnnotator(Protocol):
+    """Finds faces and says who they are."""
+
+    @property
+    def name(self) -> str:
+        """What the manifest calls it."""
+        ...
+
+    def __call__(self, panels: Sequence[Panel]) -> list[list[FoundFace]]:
+        """Return the faces of each panel, the largest first; all of one size."""
+        ...
+
+
 OFFLINE: Mapping[Kind, Mapping[str, str]] = {
     "foreground": {"u2netp": "u2net.U2NetP"},
     "edges": {"canny": "edges.Canny", "hed": "edges.Hed"},
     "matches": {"xfeat": "xfeat.XFeatMatcher"},
+    "faces": {"dlib": "faces.DlibFaces"},
 }
 """Annotators by name: kind -> name -> class below this package; none of them needs a hub."""
 
@@ -175,6 +193,15 @@ def load_matcher(name: str, device: str = "cpu") -> Matcher:
         UserError: the name is unknown, or weights or packages are missing.
     """
     return cast("Matcher", _offline("matches", name)(device))
+
+
+def load_faces(name: str, device: str = "cpu") -> FaceAnnotator:
+    """Return ``dlib``: its detector, and its network of faces.
+
+    Raises:
+        UserError: the name is unknown, or weights or packages are missing.
+    """
+    return cast("FaceAnnotator", _offline("faces", name)(device))
 
 
 def _offline(kind: Kind, name: str) -> Callable[[str], object]:
