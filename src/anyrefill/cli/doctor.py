@@ -24,7 +24,7 @@ class Doctor:
     pairs: Positional[Annotated[Path, arg(metavar="PAIRS")]]
     """A folder of pairs."""
     task: Annotated[str | None, arg(metavar="TASK")] = None
-    """Ask for the captions and masks that this task needs: a name from `anyrefill tasks`, or a .py file."""
+    """Ask for the captions, masks and faces that this task needs: a name from `anyrefill tasks`, or a .py file."""
     against: UseAppendAction[tuple[Annotated[Path, arg(metavar="PAIRS")], ...]] = ()
     """Another folder, e.g. of test pairs, that must not share a picture with this one; may be repeated."""
     html: Annotated[Path | None, arg(metavar="FILE")] = None

@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
-from anyrefill.doctor import copies, panels, pictures, words
+from anyrefill.doctor import copies, panels, people, pictures, words
 from anyrefill.doctor.listing import Listing, read_listing
 from anyrefill.doctor.look import PairLook, look_at_pair, size_text
 from anyrefill.doctor.report import SEVERITIES, Finding, Report, Severity, plural
 from anyrefill.errors import UserError
+from anyrefill.metrics.faces import Faces
 from anyrefill.tasks import Task
 
 __all__ = ["CHECKS", "Finding", "Progress", "Report", "Severity", "examining"]
@@ -29,11 +30,14 @@ CHECKS = (
     panels.identical_panels,
     panels.shifted_panels,
     panels.swapped_panels,
+    people.without_a_face,
+    people.several_faces,
+    people.two_people,
     copies.duplicates,
     copies.ambiguous,
     words.class_balance,
 )
-"""What every folder is asked."""
+"""What every folder is asked; nothing of faces where nobody looked for them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +60,7 @@ def examining(folder: Path, task: Task | None = None, against: Sequence[Path] = 
 
     Args:
         folder: of the pairs.
-        task: which they are for; its captions and masks are asked for.
+        task: which they are for; its captions and masks are asked for, and one face in each panel if it shows a person.
         against: other folders that must not share a picture with this one.
 
     Raises:
@@ -66,11 +70,12 @@ def examining(folder: Path, task: Task | None = None, against: Sequence[Path] = 
         raise UserError(f"{folder} cannot be compared with itself: give another folder.")
     listings = [read_listing(path) for path in (folder, *against)]
     total, done = sum(len(listing.lines) for listing in listings), 0
-    looks, findings = list[list[PairLook]](), list(listings[0].findings)
+    faces, unable = _faces(task)
+    looks, findings = list[list[PairLook]](), [*listings[0].findings, *unable]
     for listing in listings:
         looks.append([])
         for line in listing.lines:
-            seen = look_at_pair(line)
+            seen = look_at_pair(line, faces if listing is listings[0] else None)
             if isinstance(seen, PairLook):
                 looks[-1].append(seen)
             elif listing is listings[0]:
@@ -81,6 +86,18 @@ def examining(folder: Path, task: Task | None = None, against: Sequence[Path] = 
     for listing, others in zip(listings[1:], looks[1:], strict=True):
         findings += chain(copies.leaks(looks[0], others, listing.folder), _unseen(listing, others))
     yield Progress(done=done, total=total, report=_report(listings, looks[0], task, findings))
+
+
+def _faces(task: Task | None) -> tuple[Faces | None, list[Finding]]:
+    """Return what finds faces if the task shows a person, or a note why nothing does."""
+    if task is None or not task.shows_person:
+        return None, []
+    try:
+        return Faces(), []
+    except UserError as error:
+        reason = str(error)
+        sentence = f"Faces were not looked at: {reason[:1].lower()}{reason[1:]}"
+        return None, [Finding(check="faces-not-seen", severity="note", line=None, sentence=sentence)]
 
 
 def _found(pairs: Sequence[PairLook], task: Task | None) -> Iterator[Finding]:

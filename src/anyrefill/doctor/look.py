@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from PIL import Image
 
 from anyrefill import images
@@ -17,6 +17,7 @@ from anyrefill.doctor.shift import Grey, Shift, find_shift, local_contrast
 from anyrefill.errors import UserError
 from anyrefill.files import sha256_of
 from anyrefill.metrics import colourfulness, luma
+from anyrefill.metrics.faces import Faces, PairFaces, compare
 from anyrefill.types import Panel, Size
 
 __all__ = ["Look", "MaskLook", "PairLook", "Traits", "finding", "look_at_pair", "panels_of", "size_text"]
@@ -103,6 +104,7 @@ class PairLook:
         target: the right panel.
         mask: None if the line names none.
         shift: of the target against the reference; None where a panel is blank.
+        faces: of both panels; None where nobody looked for them.
     """
 
     line: int
@@ -111,10 +113,16 @@ class PairLook:
     target: Look
     mask: MaskLook | None
     shift: Shift | None
+    faces: PairFaces | None
 
 
-def look_at_pair(line: Line) -> PairLook | list[UserError]:
-    """Read a pair's pictures once; return what is kept of them, or why some of them cannot be read."""
+def look_at_pair(line: Line, faces: Faces | None = None) -> PairLook | list[UserError]:
+    """Read a pair's pictures once; return what is kept of them, or why some of them cannot be read.
+
+    Args:
+        line: that names them.
+        faces: what finds faces, if any shall be looked for.
+    """
     row = line.row
     reference, target = _readable(row.reference), _readable(row.target)
     mask = None if row.mask is None else _readable(row.mask)
@@ -131,6 +139,7 @@ def look_at_pair(line: Line) -> PairLook | list[UserError]:
         target=right,
         mask=None if row.mask is None or mask is None else _look_at_mask(row.mask, mask),
         shift=_shift(seen, shown, max(left.size)) if is_comparable else None,
+        faces=None if faces is None else compare(*(faces.find(_panel(np.asarray(one))) for one in (reference, target))),
     )
 
 
@@ -200,9 +209,9 @@ def _grey(pixels: Pixels) -> Grey:
     return np.asarray((luma(_panel(pixels))[0] + 1) * 127.5)
 
 
-def _panel(pixels: Pixels) -> Panel:
-    """Return a small copy as metrics take it, in [-1, 1]."""
-    return torch.from_numpy(pixels).permute(2, 0, 1) / 127.5 - 1
+def _panel(pixels: Pixels | UInt8[np.ndarray, "H W 3"]) -> Panel:
+    """Return a picture or a small copy as metrics take it, in [-1, 1]."""
+    return torch.tensor(pixels).permute(2, 0, 1) / 127.5 - 1
 
 
 def _traits(pixels: Pixels) -> Traits:
