@@ -1,16 +1,17 @@
 """Whether the error of the repainted reference ranks samples: a score without ground truth, or not.
 
-    python -m benchmarks.witness                             # 8 canvases, 8 seeds, 4 tasks
+    python -m benchmarks.witness                             # 8 canvases, 8 seeds, every task painted from noise
     python -m benchmarks.witness --tasks deblur --canvases 16 --publish
 
 In full attention the model repaints the reference beside the target. Its distance to the reference that it was given,
 in latents and in LPIPS, is laid beside the painted target's LPIPS and RMSE to the truth of held-out pairs. "Over seeds"
 is Spearman's rank correlation over the seeds of one canvas, the mean over canvases; "over canvases" that of canvases,
 each the mean over its seeds; both with 95 % bootstrap intervals over canvases. "Picked" is the LPIPS of the seed that
-the witness picks, beside that of any seed and of the best. What was painted already is read from the JSON file.
+the witness picks, beside that of any seed and of the best. Paintings are made as the adapter asks for, before the
+task's finish. What was painted already is read from the JSON file.
 
 --publish writes the correlation of latents with LPIPS over seeds beside each shipped adapter, where `paint --best-of`
-looks for it; the record holds for the adapter's present file alone.
+looks for it, and the table to docs/tasks/witness.md; the record holds for the adapter's present file alone.
 """
 
 import argparse
@@ -23,7 +24,8 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
-from anyrefill.backbone.embedded import adapter_of
+from anyrefill.backbone.adapters.header import read_passport
+from anyrefill.backbone.embedded import adapter_of, shipped
 from anyrefill.canvas import Canvas
 from anyrefill.evaluate import held_out_pairs
 from anyrefill.evaluate.report import interval, table
@@ -34,8 +36,17 @@ from anyrefill.painter.witness import Witness, reference_errors
 from anyrefill.pairs import Pair
 from anyrefill.sample import sampling, sheets
 
-TASKS = ("deblur", "colorization", "canny-to-image", "image-to-segment")
-STEPS, RESAMPLES = 20, 1000
+RESAMPLES = 1000
+PAGE = Path(__file__).parents[1] / "docs" / "tasks" / "witness.md"
+HEAD = """# Does the repainted reference tell?
+
+In full attention the model repaints the reference that it was given. Its error (`latents`: relative distance of
+latents; `left`: LPIPS) is a score without ground truth, if it ranks paintings as their distance to the truth does.
+Spearman's correlation over {seeds} seeds of a canvas, mean of {canvases} held-out canvases; over canvases, each the
+mean of its seeds; 95 % intervals by bootstrap. "Picked" is the judge's mean for the seed that the witness picks, beside
+that of any seed and of the best. `paint --best-of` is refused where the first line's interval over seeds is not above
+0. Made by `python -m benchmarks.witness --publish`.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +75,7 @@ class Painted:
 def main() -> None:
     """Paint what is missing, write it and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--tasks", nargs="+", default=TASKS)
+    parser.add_argument("--tasks", nargs="+", default=[name for name in shipped() if _noisy(name)])
     parser.add_argument("--canvases", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--json", type=Path, default=Path("out/witness.json"))
@@ -72,7 +83,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows = read(options.json)
-    painters = [load(task, solver="ab2") for task in options.tasks]  # at once: adapters may be replaced meanwhile
+    painters = [load(task) for task in options.tasks]  # at once: adapters may be replaced meanwhile
     for number in range(options.canvases):
         for painter in painters:
             name = painter.task.name
@@ -85,6 +96,13 @@ def main() -> None:
     if options.publish:
         for task in options.tasks:
             print(published([row for row in rows if row.task == task]).write(adapter_of(task)))
+        seeds, canvases = (len({getattr(row, name) for row in rows}) for name in ("seed", "canvas"))
+        write_text(PAGE, f"{HEAD.format(seeds=seeds, canvases=canvases)}\n{summary(rows)}\n")
+
+
+def _noisy(name: str) -> bool:
+    """Return whether an adapter is painted from noise: at temperature 0 all seeds paint the same."""
+    return read_passport(adapter_of(name)).temperature_paint > 0
 
 
 def read(path: Path) -> list[Painted]:
@@ -97,8 +115,8 @@ def painted(painter: Painter, pair: Pair, number: int, seeds: int) -> Iterator[P
     canvas = Canvas.stitch(pair.reference, pair.target, painter.task.mask(pair))
     backbone, prompt = painter.backbone, painter.task.fill_prompt(pair.caption)
     run = sampling(
-        backbone, [canvas] * seeds, [prompt] * seeds, seeds=list(range(seeds)), steps=STEPS,
-        guidance=painter.guidance, solver=painter.solver,
+        backbone, [canvas] * seeds, [prompt] * seeds, seeds=list(range(seeds)), steps=painter.steps,
+        guidance=painter.guidance, reference_guidance=painter.reference_guidance,
     )  # fmt: skip
     *_, last = run
     with torch.no_grad():

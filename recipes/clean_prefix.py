@@ -1,149 +1,198 @@
-"""Train a task with full attention and with clean prefixes, alike in all else, and print quality and speed together.
+"""Train tasks with full attention and with clean prefixes, alike in all else: docs/tasks/clean-prefix.md tells.
 
-    python -m recipes.clean_prefix                                     # deblur, 3 x 150 steps: an indication
-    python -m recipes.clean_prefix --task colorization --steps 800 --seeds 3 --limit 128
-    python -m recipes.clean_prefix --run clean_ref_text=~/runs/deblur-clean --run full=~/runs/deblur    # trained before
+    python -m recipes.clean_prefix                                   # what is missing; half an hour a task on one core
+    python -m recipes.clean_prefix --task colorization --steps 800 --seeds 5
 
 Every mode sees the same pairs, noisy samples and noise levels, and starts from the same LoRA. The held-out loss is that
-of `anyrefill train --validate`: the same noise on the same held-out pairs in every mode. A mode whose run is finished
-is not trained again. Times are CPU time of a picture in this process, the modes in turns.
+of `anyrefill train --validate`: the same noise on the same held-out pairs in every mode. Pictures are painted in 20
+calls of ab2, whatever the shipped adapters ask for. Times are CPU time of one picture in this process, the modes in
+turns. Runs go on where they were stopped; what is measured goes to docs/results/clean-prefix.json, by task.
 """
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
-from pathlib import Path
-from statistics import mean
+from statistics import mean, median, stdev
 
 import torch
 
-from anyrefill.backbone import ATTENTIONS, Attention, known_attention
+from anyrefill.backbone import ATTENTIONS, Attention
 from anyrefill.bench.timing import Run, interleaved
-from anyrefill.evaluate import PAINTED, evaluate, held_out_pairs, heldout
-from anyrefill.evaluate.report import Report, table
-from anyrefill.painter import load
+from anyrefill.evaluate import evaluate, held_out_pairs, heldout
+from anyrefill.evaluate.report import ARROWS, table
+from anyrefill.files import write_text
+from anyrefill.painter import Painter, load
 from anyrefill.train import TrainConfig, train
+from recipes.cards import DOCS
+from recipes.micro.adapters import SETTINGS, pairs_of, subset
 from recipes.world.fetch import WORLD
+
+SCORES = DOCS / "results" / "clean-prefix.json"
+TASKS = ("deblur", "colorization", "canny-to-image")
+CALLS = 20
+HEAD = """# Clean prefixes, trained
+
+Adapters from nothing, rank 16, 16 noisy samples a step (4 pairs x 4 draws), alike in all but who attends to whom, and
+painted in {calls} calls of `ab2`, whatever the shipped adapters ask for. Means over seeds (standard deviation in
+brackets); the loss is that of the same noise on the same held-out pairs. The base was pretrained with full attention,
+so a clean prefix has more to learn. [The guide](../guides/speed.md) says what a clean prefix is. Made by
+`python -m recipes.clean_prefix`.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """One finished run.
+    """What one run reached.
 
     Attributes:
         attention: that it was trained with.
         seed: of its noise.
-        folder: where it is.
+        loss: on held-out pairs.
+        train_seconds: of a training step, median.
+        scores: means over held-out pairs, by metric with its arrow.
+        paint_seconds: of CPU time for one picture.
     """
 
     attention: Attention
     seed: int
-    folder: Path
+    loss: float
+    train_seconds: float
+    scores: dict[str, float]
+    paint_seconds: float = 0.0
 
-    @property
-    def loss(self) -> float | None:
-        """Return the last held-out loss in the run's log, if it was validated."""
-        log = self.folder / "log.jsonl"
-        lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
-        losses = [value for line in lines if (value := json.loads(line)["validation"]) is not None]
-        return losses[-1] if losses else None
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """All runs of one task.
+
+    Attributes:
+        steps: of each run.
+        pairs: held out, that were painted.
+        runs: every mode with every seed.
+    """
+
+    steps: int
+    pairs: int
+    runs: tuple[Trained, ...]
+
+
+def compare(name: str, options: argparse.Namespace) -> Compared:
+    """Train, evaluate and time every mode of one task with every seed."""
+    shipped, runs, first = load(name), list[Trained](), list[Painter]()
+    pairs = held_out_pairs(shipped.task, shipped.size, limit=options.limit)
+    for seed in range(options.seeds):
+        for mode in ATTENTIONS:
+            config = settings(name, mode, seed, options)
+            for step in train(config):
+                if step.step % 25 == 0:
+                    print(f"{config.out.name} {step.step}/{step.steps} {step.seconds:.2f} s", flush=True)
+            painter = load(name, adapter=config.out, attention=mode, solver="ab2")
+            report = evaluate(painter, pairs, baselines=False, steps=CALLS)
+            scores = {f"{score.metric} {ARROWS[score.aim]}": score.mean for score in report.rows[0].scores}
+            runs.append(logged(config, scores))
+            first += [painter] if seed == 0 else []
+    times = [
+        timing.cpu
+        for timing in interleaved(
+            [Run(name=one.attention, call=partial(one.batch, pairs[:1], steps=CALLS)) for one in first], options.rounds
+        )
+    ]
+    taken = dict(zip(ATTENTIONS, times, strict=True))
+    done = tuple(replace(run, paint_seconds=taken[run.attention]) for run in runs)
+    return Compared(steps=options.steps, pairs=len(pairs), runs=done)
+
+
+def settings(name: str, mode: Attention, seed: int, options: argparse.Namespace) -> TrainConfig:
+    """Return a run's settings: the shipped adapter's, but for its beginning."""
+    setting = SETTINGS[name]
+    return TrainConfig(
+        task=name, pairs=subset(pairs_of(name), options.pairs), steps=options.steps, seed=seed, attention=mode,
+        out=WORLD.parent / "runs" / f"{name}-{mode}-{options.steps}-{seed}", draws=4, rank=16, lr=1.5e-3,
+        targets="all", logit_mean=setting.mean, logit_std=setting.std, weighing="reach",
+        validate=str(heldout(name)), validate_every=options.steps, samples=0,
+    )  # fmt: skip
+
+
+def logged(config: TrainConfig, scores: dict[str, float]) -> Trained:
+    """Return what a finished run's log says of it, with its scores."""
+    lines = [json.loads(line) for line in (config.out / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    return Trained(
+        attention=config.attention,
+        seed=config.seed,
+        loss=next(line["validation"] for line in reversed(lines) if line["validation"] is not None),
+        train_seconds=median(line["seconds"] for line in lines),
+        scores=scores,
+    )
+
+
+def page(found: Mapping[str, Compared]) -> str:
+    """Return docs/tasks/clean-prefix.md."""
+    parts = [HEAD.format(calls=CALLS)]
+    for name, compared in found.items():
+        seeds = len({run.seed for run in compared.runs})
+        parts.append(f"## {name}\n\n{compared.steps} steps, {seeds} seeds, {compared.pairs} held-out pairs.\n")
+        parts.append(table(lines(compared)) + "\n")
+    return "\n".join(parts)
+
+
+def lines(compared: Compared) -> list[list[str]]:
+    """Return a line for each mode: means over its seeds."""
+    by_mode = {mode: [run for run in compared.runs if run.attention == mode] for mode in ATTENTIONS}
+    metrics = list(compared.runs[0].scores)
+    whole = by_mode["full"]
+    rows = [["attention", "held-out loss", *metrics, "training step", "painting"]]
+    for mode, runs in by_mode.items():
+        rows.append(
+            [
+                mode,
+                spread([run.loss for run in runs]),
+                *(spread([run.scores[metric] for run in runs]) for metric in metrics),
+                times(whole, runs, "train_seconds"),
+                times(whole, runs, "paint_seconds"),
+            ]
+        )
+    return rows
+
+
+def spread(values: Sequence[float]) -> str:
+    """Return a mean with its standard deviation."""
+    return f"{mean(values):.4g}" + (f" ({stdev(values):.2g})" if len(values) > 1 else "")
+
+
+def times(whole: Sequence[Trained], runs: Sequence[Trained], which: str) -> str:
+    """Return the seconds that something took, and how many times faster than with full attention."""
+    full, own = (mean(getattr(run, which) for run in some) for some in (whole, runs))
+    return f"{own:.2f} s" + (f", {full / own:.2f} x" if own != full else "")
+
+
+def known() -> dict[str, Compared]:
+    """Return what was measured, by task."""
+    entries = json.loads(SCORES.read_text(encoding="utf-8")) if SCORES.is_file() else {}
+    return {
+        name: Compared(
+            steps=entry["steps"], pairs=entry["pairs"], runs=tuple(Trained(**run) for run in entry["runs"])
+        )
+        for name, entry in entries.items()
+    }  # fmt: skip
 
 
 def main() -> None:
-    """Train what is missing, evaluate, time, and print the table."""
+    """Measure what is missing and write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--task", default="deblur")
-    parser.add_argument("--pairs", type=Path, help="to learn from; ~/.cache/anyrefill/pairs/TASK-train if not given")
-    parser.add_argument("--held-out", type=Path, help="to judge by; ~/.cache/anyrefill/heldout/TASK if not given")
-    parser.add_argument("--modes", nargs="+", choices=ATTENTIONS, default=ATTENTIONS)
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=150)
-    parser.add_argument("--draws", type=int, default=4, help="noisy samples of each drawn pair, in every mode")
+    parser.add_argument("--task", nargs="*", choices=list(SETTINGS), help="measure these, even again")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--pairs", type=int, default=400, help="to learn from")
     parser.add_argument("--limit", type=int, default=32, help="held-out pairs to paint")
-    parser.add_argument("--calls", type=int, default=20, help="of the backbone for each picture, by ab2")
     parser.add_argument("--rounds", type=int, default=3, help="of timing")
-    parser.add_argument("--out", type=Path, default=WORLD.parent / "runs")
-    parser.add_argument("--run", action="append", default=[], metavar="MODE=FOLDER", help="a finished run; no training")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    found = [_given(words) for words in options.run] or list(_trained(options))
-    painters = [load(options.task, adapter=run.folder, attention=run.attention, solver="ab2") for run in found]
-    pairs = held_out_pairs(painters[0].task, painters[0].size, options.held_out, options.limit)
-    reports = [evaluate(painter, pairs, baselines=False, steps=options.calls) for painter in painters]
-    runs = [
-        Run(name=str(index), call=partial(painter.batch, pairs[:1], steps=options.calls))
-        for index, painter in enumerate(painters)
-    ]
-    seconds = [timing.cpu for timing in interleaved(runs, options.rounds)]
-    print(rows(found, reports, seconds))
-
-
-def rows(found: Sequence[Trained], reports: Sequence[Report], seconds: Sequence[float]) -> str:
-    """Return the table: a line for each run, and what the modes lose against full attention on average."""
-    metrics = [score.metric for score in reports[0].rows[0].scores]
-    head = ["attention", "seed", "held-out loss", *metrics, "s CPU a picture"]
-    lines = [
-        [
-            run.attention,
-            str(run.seed),
-            "-" if run.loss is None else f"{run.loss:.4f}",
-            *(str(report.score(PAINTED, metric)) for metric in metrics),
-            f"{taken:.2f}",
-        ]
-        for run, report, taken in zip(found, reports, seconds, strict=True)
-    ]
-    return "\n".join([table([head, *lines]), "", *_against_full(found, seconds)])
-
-
-def _against_full(found: Sequence[Trained], seconds: Sequence[float]) -> Iterator[str]:
-    """Yield a sentence for each clean mode."""
-    times = list(zip(found, seconds, strict=True))
-    full = [taken for run, taken in times if run.attention == "full"]
-    for mode in ATTENTIONS[1:]:
-        own = [taken for run, taken in times if run.attention == mode]
-        if not own or not full:
-            continue
-        gain = f"{mode}: {mean(full) / mean(own):.2f} times faster than full"
-        losses, whole = _losses(found, mode), _losses(found, "full")
-        yield f"{gain}, held-out loss {mean(losses) / mean(whole) - 1:+.1%}" if losses and whole else gain
-
-
-def _losses(found: Sequence[Trained], mode: Attention) -> list[float]:
-    """Return the held-out losses of a mode's runs."""
-    return [run.loss for run in found if run.attention == mode and run.loss is not None]
-
-
-def _trained(options: argparse.Namespace) -> Iterator[Trained]:
-    """Train every mode with every seed, and yield the runs."""
-    for seed in range(options.seeds):
-        for mode in options.modes:
-            folder = options.out / f"{options.task}-{mode}-{options.steps}-{seed}"
-            config = TrainConfig(
-                task=options.task,
-                pairs=options.pairs or WORLD.parent / "pairs" / f"{options.task}-train",
-                out=folder,
-                steps=options.steps,
-                seed=seed,
-                attention=mode,
-                draws=options.draws,
-                validate=str(options.held_out or heldout(options.task)),
-                validate_every=options.steps,
-                samples=0,
-            )
-            for step in train(config):
-                if step.step % 25 == 0:
-                    print(
-                        f"{folder.name} {step.step}/{step.steps} loss {step.loss:.4f} {step.seconds:.2f} s", flush=True
-                    )
-            yield Trained(attention=mode, seed=seed, folder=folder)
-
-
-def _given(words: str) -> Trained:
-    """Read MODE=FOLDER."""
-    mode, _, folder = words.partition("=")
-    return Trained(attention=known_attention(mode), seed=0, folder=Path(folder).expanduser())
+    for name in options.task or [name for name in TASKS if name not in known()]:
+        found = known() | {name: compare(name, options)}
+        write_text(SCORES, json.dumps({one: asdict(compared) for one, compared in found.items()}, indent=1) + "\n")
+    write_text(DOCS / "tasks" / "clean-prefix.md", page(known()))
 
 
 if __name__ == "__main__":
