@@ -32,10 +32,13 @@ FAILURES = {
     "canny-to-image": "Edges come back as texture more than as objects: what lies between them is guessed.",
     "colorization": "Colours wander: large surfaces take a plausible tone rather than the right one.",
     "deblur": "Fine texture is smoothed away with the noise; letters do not come back.",
+    "depth-to-image": "The layout stands, but things are soft blobs: neither depth nor words tell what they are.",
     "gender": "Hair turns to a halo through which the old outline shows, and faces are soft.",
     "image-to-canny": "In busy texture the lines close to a grid of small cells; faint edges are missing.",
     "image-to-segment": "A subject as busy as what is behind it is found in part or not at all; thin parts go.",
     "relight": "The light's colour arrives, its side only weakly; fine shadows of the first light stay.",
+    "segment-to-image": "The outline is kept, but colours are loud and flat: shape without the material of the thing.",
+    "super-resolution": "Blocks of 16 px become a soft picture of the same colours; what was lost is not invented.",
 }
 """What was seen to go wrong again and again, one sentence each; the three worst pairs stand on every sheet anyway."""
 
