@@ -14,7 +14,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from statistics import mean, median, stdev
+from statistics import mean, stdev
 
 import torch
 
@@ -50,7 +50,6 @@ class Trained:
         attention: that it was trained with.
         seed: of its noise.
         loss: on held-out pairs.
-        train_seconds: of a training step, median.
         scores: means over held-out pairs, by metric with its arrow.
         paint_seconds: of CPU time for one picture.
     """
@@ -58,7 +57,6 @@ class Trained:
     attention: Attention
     seed: int
     loss: float
-    train_seconds: float
     scores: dict[str, float]
     paint_seconds: float = 0.0
 
@@ -93,13 +91,8 @@ def compare(name: str, options: argparse.Namespace) -> Compared:
             scores = {f"{score.metric} {ARROWS[score.aim]}": score.mean for score in report.rows[0].scores}
             runs.append(logged(config, scores))
             first += [painter] if seed == 0 else []
-    times = [
-        timing.cpu
-        for timing in interleaved(
-            [Run(name=one.attention, call=partial(one.batch, pairs[:1], steps=CALLS)) for one in first], options.rounds
-        )
-    ]
-    taken = dict(zip(ATTENTIONS, times, strict=True))
+    one_picture = [Run(name=one.attention, call=partial(one.batch, pairs[:1], steps=CALLS)) for one in first]
+    taken = {timing.name: timing.cpu for timing in interleaved(one_picture, options.rounds)}
     done = tuple(replace(run, paint_seconds=taken[run.attention]) for run in runs)
     return Compared(steps=options.steps, pairs=len(pairs), runs=done)
 
@@ -122,7 +115,6 @@ def logged(config: TrainConfig, scores: dict[str, float]) -> Trained:
         attention=config.attention,
         seed=config.seed,
         loss=next(line["validation"] for line in reversed(lines) if line["validation"] is not None),
-        train_seconds=median(line["seconds"] for line in lines),
         scores=scores,
     )
 
@@ -142,15 +134,14 @@ def lines(compared: Compared) -> list[list[str]]:
     by_mode = {mode: [run for run in compared.runs if run.attention == mode] for mode in ATTENTIONS}
     metrics = list(compared.runs[0].scores)
     whole = by_mode["full"]
-    rows = [["attention", "held-out loss", *metrics, "training step", "painting"]]
+    rows = [["attention", "held-out loss", *metrics, "CPU time of a picture"]]
     for mode, runs in by_mode.items():
         rows.append(
             [
                 mode,
                 spread([run.loss for run in runs]),
                 *(spread([run.scores[metric] for run in runs]) for metric in metrics),
-                times(whole, runs, "train_seconds"),
-                times(whole, runs, "paint_seconds"),
+                times(whole, runs),
             ]
         )
     return rows
@@ -161,9 +152,9 @@ def spread(values: Sequence[float]) -> str:
     return f"{mean(values):.4g}" + (f" ({stdev(values):.2g})" if len(values) > 1 else "")
 
 
-def times(whole: Sequence[Trained], runs: Sequence[Trained], which: str) -> str:
-    """Return the seconds that something took, and how many times faster than with full attention."""
-    full, own = (mean(getattr(run, which) for run in some) for some in (whole, runs))
+def times(whole: Sequence[Trained], runs: Sequence[Trained]) -> str:
+    """Return the seconds that a picture took, and how many times faster than with full attention."""
+    full, own = (mean(run.paint_seconds for run in some) for some in (whole, runs))
     return f"{own:.2f} s" + (f", {full / own:.2f} x" if own != full else "")
 
 

@@ -101,9 +101,10 @@ def test_reference_guidance_goes_away_from_what_is_painted_beside_grey(strength:
     assert torch.equal(painted[~hole], one.panel(one.pixels)[~hole])
 
 
-def test_reference_guidance_guides_the_target_alone(tiny: Path) -> None:
+@pytest.mark.parametrize("attention", ["full", "clean_ref_text"])
+def test_reference_guidance_guides_the_target_alone(tiny: Path, attention: str) -> None:
     backbone, one = FluxFill.load(tiny), canvas()
-    run = {"backbone": backbone, "canvases": [one], "prompts": ["a"], "seeds": [3], "steps": 1}
+    run = {"backbone": backbone, "canvases": [one], "prompts": ["a"], "seeds": [3], "steps": 1, "attention": attention}
     plain, same, guided = (next(sampling(**run, reference_guidance=w)).latents for w in (1.0, 1.0, 3.0))
     target = pack_mask(one.target[None])[0].amax(dim=-1).bool()
     assert torch.equal(plain, same)
