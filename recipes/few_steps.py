@@ -80,7 +80,7 @@ def heading(score: Score) -> str:
 def page(found: dict[str, dict[str, dict[str, float]]]) -> str:
     """Return docs/tasks/few-steps.md."""
     rows = [["task", "score", *EVERY, "asked for"]]
-    for name, by_count in found.items():
+    for name, by_count in sorted(found.items(), key=lambda entry: list(SETTINGS).index(entry[0])):
         for metric in by_count["1"]:
             means = [f"{by_count[column][metric]:.3g}" if column in by_count else "-" for column in EVERY]
             rows.append([name, metric, *means, _asked(SETTINGS[name])])
@@ -103,8 +103,7 @@ def main() -> None:
         found = measure(name)
         write_text(SCORES, json.dumps(known() | {name: found}, indent=1) + "\n")
         print(name, json.dumps(found), flush=True)
-    found = known()
-    write_text(DOCS / "tasks" / "few-steps.md", page({name: found[name] for name in SETTINGS if name in found}))
+    write_text(DOCS / "tasks" / "few-steps.md", page(known()))
 
 
 if __name__ == "__main__":

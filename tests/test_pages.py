@@ -2,11 +2,12 @@
 
 import json
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 from PIL import Image
-from recipes import cards, mixing, results
+from recipes import cards, clean_prefix, few_steps, mixing, results
 from recipes.micro import adapters
 from recipes.plots import Point, plot
 
@@ -93,11 +94,16 @@ def test_the_results_page_says_what_is_missing(docs: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted((DOCS / "results").glob("*.json")), ids=lambda path: path.stem)
 def test_the_committed_pages_hold_the_committed_numbers(path: Path) -> None:
-    if path.stem in ("efficiency", "few-steps", "mixing", "pretraining", "training"):
+    if path.stem in ("clean-prefix", "efficiency", "few-steps", "mixing", "pretraining", "training"):
         pytest.skip("no report")
     page = (DOCS / "results.md").read_text(encoding="utf-8")
     for one in read_reports(path):
         assert one.to_markdown() in page
+
+
+@pytest.mark.parametrize(("recipe", "name"), [(few_steps, "few-steps"), (clean_prefix, "clean-prefix")])
+def test_the_committed_pages_of_recipes_hold_the_committed_numbers(recipe: ModuleType, name: str) -> None:
+    assert (DOCS / "tasks" / f"{name}.md").read_text(encoding="utf-8") == recipe.page(recipe.known())
 
 
 def test_the_sheet_shows_the_worst_and_is_small(tmp_path: Path) -> None:
