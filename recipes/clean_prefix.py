@@ -21,13 +21,12 @@ import torch
 from anyrefill.backbone import ATTENTIONS, Attention
 from anyrefill.bench.timing import Run, interleaved
 from anyrefill.evaluate import evaluate, held_out_pairs, heldout
-from anyrefill.evaluate.report import ARROWS, table
+from anyrefill.evaluate.report import table
 from anyrefill.files import write_text
 from anyrefill.painter import Painter, load
 from anyrefill.train import TrainConfig, train
 from recipes.cards import DOCS
-from recipes.micro.adapters import SETTINGS, pairs_of, subset
-from recipes.world.fetch import WORLD
+from recipes.micro.adapters import SETTINGS, config_of, pairs_of, subset
 
 SCORES = DOCS / "results" / "clean-prefix.json"
 TASKS = ("deblur", "colorization", "canny-to-image")
@@ -88,7 +87,7 @@ def compare(name: str, options: argparse.Namespace) -> Compared:
                     print(f"{config.out.name} {step.step}/{step.steps} {step.seconds:.2f} s", flush=True)
             painter = load(name, adapter=config.out, attention=mode, solver="ab2")
             report = evaluate(painter, pairs, baselines=False, steps=CALLS)
-            scores = {f"{score.metric} {ARROWS[score.aim]}": score.mean for score in report.rows[0].scores}
+            scores = {score.heading: score.mean for score in report.rows[0].scores}
             runs.append(logged(config, scores))
             first += [painter] if seed == 0 else []
     one_picture = [Run(name=one.attention, call=partial(one.batch, pairs[:1], steps=CALLS)) for one in first]
@@ -99,11 +98,9 @@ def compare(name: str, options: argparse.Namespace) -> Compared:
 
 def settings(name: str, mode: Attention, seed: int, options: argparse.Namespace) -> TrainConfig:
     """Return a run's settings: the shipped adapter's, but for its beginning."""
-    setting = SETTINGS[name]
-    return TrainConfig(
-        task=name, pairs=subset(pairs_of(name), options.pairs), steps=options.steps, seed=seed, attention=mode,
-        out=WORLD.parent / "runs" / f"{name}-{mode}-{options.steps}-{seed}", draws=4, rank=16, lr=1.5e-3,
-        targets="all", logit_mean=setting.mean, logit_std=setting.std, weighing="reach",
+    pairs, run = subset(pairs_of(name), options.pairs), f"{name}-{mode}-{options.steps}-{seed}"
+    return replace(
+        config_of(name, pairs, run, options.steps), seed=seed, attention=mode, draws=4,
         validate=str(heldout(name)), validate_every=options.steps, samples=0,
     )  # fmt: skip
 

@@ -18,8 +18,8 @@ import torch
 
 from anyrefill.backbone.embedded import shipped
 from anyrefill.backbone.precision import fast_dtype
-from anyrefill.evaluate import Score, evaluating, held_out_pairs
-from anyrefill.evaluate.report import ARROWS, table
+from anyrefill.evaluate import evaluating, held_out_pairs
+from anyrefill.evaluate.report import table
 from anyrefill.files import write_text
 from anyrefill.painter import STEPS, load
 from recipes.cards import DOCS
@@ -63,18 +63,13 @@ def measure(name: str) -> dict[str, dict[str, float]]:
     for column, asked in EVERY.items():
         run = evaluating(replace(painter, **(PLAIN | asked)), pairs, baselines=False)
         report = ended(run, f"{name}, {column}")
-        found[column] = {heading(score): score.mean for score in report.rows[0].scores}
+        found[column] = {score.heading: score.mean for score in report.rows[0].scores}
     return found
 
 
 def known() -> dict[str, dict[str, dict[str, float]]]:
     """Return what was measured, by task and column."""
     return json.loads(SCORES.read_text()) if SCORES.is_file() else {}
-
-
-def heading(score: Score) -> str:
-    """Return a metric's name, and which way is better."""
-    return f"{score.metric} {ARROWS[score.aim]}"
 
 
 def page(found: dict[str, dict[str, dict[str, float]]]) -> str:

@@ -90,16 +90,20 @@ def subset(folder: Path, count: int) -> Path:
     return out
 
 
+def config_of(name: str, pairs: Path, run: str, steps: int) -> TrainConfig:
+    """Return how the adapters are trained, each by its own setting."""
+    setting = SETTINGS[name]
+    return TrainConfig(
+        task=name, pairs=pairs, out=WORLD.parent / "runs" / run, steps=steps, rank=16, lr=1.5e-3, targets="all",
+        logit_mean=setting.mean, logit_std=setting.std, weighing="reach", quiet=setting.quiet,
+    )  # fmt: skip
+
+
 def trained(
     name: str, pairs: Path, run: str, steps: int, rank: int = 16, lr: float = 1.5e-3, start_from: str | None = None
 ) -> Path:
     """Train one adapter, or find its run finished, and return its file."""
-    setting = SETTINGS[name]
-    config = TrainConfig(
-        task=name, pairs=pairs, out=WORLD.parent / "runs" / run, steps=steps, rank=rank, lr=lr, targets="all",
-        logit_mean=setting.mean, logit_std=setting.std, weighing="reach", compile=True, start_from=start_from,
-        quiet=setting.quiet,
-    )  # fmt: skip
+    config = replace(config_of(name, pairs, run, steps), rank=rank, lr=lr, compile=True, start_from=start_from)
     for step in train(config):
         if step.step % 25 == 0 or step.adapter:
             print(f"{run} {step.step}/{step.steps} loss {step.loss:.4f} {step.seconds:.2f} s", flush=True)

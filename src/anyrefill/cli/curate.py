@@ -106,7 +106,7 @@ def _check(options: Curate) -> None:
     if options.masks is not None and options.references is None:
         raise UserError("--masks goes with --references and --targets.")
     _check_faces(options)
-    check_counts(size=options.size, batch=options.batch, **{"per-scene": options.per_scene})
+    check_counts(size=options.size, batch=options.batch, per_scene=options.per_scene)
     if options.size is not None and options.size % 16:
         raise UserError(f"--size must be a multiple of 16, not {options.size}.")
     if options.json is not None:

@@ -46,6 +46,11 @@ class Score:
         low, high = interval(told)
         return cls(metric=metric, aim=aim, values=tuple(values), mean=sum(told) / len(told), low=low, high=high)
 
+    @property
+    def heading(self) -> str:
+        """Return the metric's name, and which way is better."""
+        return f"{self.metric} {ARROWS[self.aim]}"
+
     def __str__(self) -> str:
         """Return the mean and its interval as a table shows them."""
         if math.isnan(self.mean):
@@ -115,7 +120,7 @@ class Report:
             f"{self.task}: {self.count} pairs, {self.steps} steps, {noise}{heed}guidance {self.guidance:g}, "
             f"seed {self.seed}, {self.seconds:.2f} s a picture{f', {self.dtype}' if self.dtype else ''}"
         )
-        head = ["", *(f"{score.metric} {ARROWS[score.aim]}" for score in self.rows[0].scores)]
+        head = ["", *(score.heading for score in self.rows[0].scores)]
         body = [[row.name, *map(str, row.scores)] for row in self.rows]
         notes = dict.fromkeys(score.note for row in self.rows for score in row.scores if score.note)
         return "\n".join([heading, "", table([head, *body]), *notes])

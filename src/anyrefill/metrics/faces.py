@@ -4,7 +4,7 @@ Source: King 2017, dlib's dlib_face_recognition_resnet_model_v1; two photographs
 0.6 apart. Its 5 landmarks align the face; the well-known file of 68 is not for commercial use and not needed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -84,16 +84,21 @@ class Faces:
 
     def __call__(self, panel: Panel) -> Face | None:
         """Return the description of the largest face, or None where no face is found."""
-        return next((found.description for found in self.find(panel) if found.score > 0), None)
+        return next((found.description for found in self._finding(panel) if found.score > 0), None)
 
     def find(self, panel: Panel) -> list[FoundFace]:
         """Return the faces that the detector is sure of, the largest first; if none, the surest that it half sees."""
+        return list(self._finding(panel))
+
+    def _finding(self, panel: Panel) -> Iterator[FoundFace]:
+        """Yield them, each described only when it is asked for."""
         pixels, scale = _resized(panel)
         boxes, scores, _ = self._find.run(pixels, 0, HALF_SEEN)
         seen = sorted(zip(scores, boxes, strict=True), key=lambda one: one[0], reverse=True)
         sure = [one for one in seen if one[0] > 0]
         largest_first = sorted(sure or seen[:1], key=lambda one: one[1].area(), reverse=True)
-        return [self._described(pixels, box, score, scale) for score, box in largest_first]
+        for score, box in largest_first:
+            yield self._described(pixels, box, score, scale)
 
     def _described(self, pixels: UInt8[np.ndarray, "h w 3"], box: Any, score: float, scale: float) -> FoundFace:  # noqa: ANN401
         """Return the face in a box of the resized picture."""
