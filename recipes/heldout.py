@@ -124,10 +124,11 @@ TESTS: Mapping[str, Source] = {
     "backbone-copying": copying_pairs,
     "backbone-inpainting": inpainting_pairs,
     "age+gender": render_pairs.both_pairs,
+    "gender-described": partial(render_pairs.gender_pairs, described=1.0),
     "image-to-segment-any-background": made("image-to-segment", photos),
 }
-"""Held-out pairs that no adapter is trained on: of the bare backbone, of two adapters at once, and of silhouettes on
-backgrounds that may have a subject of their own."""
+"""Held-out pairs that no adapter is trained on: of the bare backbone, of two adapters at once, of captions that tell of
+the hair, too, and of silhouettes on backgrounds that may have a subject of their own."""
 
 
 def main() -> None:

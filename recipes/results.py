@@ -31,7 +31,7 @@ from recipes import cards
 
 DOCS = Path(__file__).parents[1] / "docs"
 BACKBONE = "backbone"
-VARIANTS = {"image-to-segment-any-background": "image-to-segment"}
+VARIANTS = {"gender-described": "gender", "image-to-segment-any-background": "image-to-segment"}
 """Other held-out pairs of a task."""
 HEAD = """# Results
 

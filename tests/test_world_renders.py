@@ -1,7 +1,9 @@
 """What becomes of renders, shown on drawn stand-ins for them; the renderer itself has an environment of its own."""
 
 import json
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -64,7 +66,7 @@ def renders(tmp_path: Path) -> Path:
     ("make", "count", "changes"),
     [
         (render_pairs.age_pairs, 12, ("child", "young", "old")),
-        (render_pairs.gender_pairs, 6, ("woman", "man")),
+        (partial(render_pairs.gender_pairs, described=0.0), 6, ("woman", "man")),
         (render_pairs.both_pairs, 12, ()),
     ],
 )
@@ -75,14 +77,38 @@ def test_edits_change_what_they_say(renders: Path, make: object, count: int, cha
     for pair in pairs:
         before, after = (str(pair.extra[side]).split(",")[0].split() for side in ("from", "to"))
         assert pair.caption == " ".join(after)
-        assert (before[0] != after[0]) == (make is not render_pairs.gender_pairs)
+        assert (before[0] != after[0]) == (changes != ("woman", "man"))
         assert (before[1] != after[1]) == (make is not render_pairs.age_pairs)
         assert not changes or {before[changes == ("woman", "man")], after[changes == ("woman", "man")]} <= set(changes)
         assert not torch.equal(pair.reference, pair.target)
 
 
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give everybody the same hair, as the base mesh that people are drawn from is not here."""
+    look = SimpleNamespace(lengths=(2.4, 0.12), beard=1.0, baldness=0.5)
+    monkeypatch.setattr(render_pairs, "draw_person", lambda _seed: look)
+
+
+@pytest.mark.usefixtures("looks")
+def test_half_of_the_captions_to_train_on_tell_of_the_hair(renders: Path) -> None:
+    hair = {
+        "child woman": "long", "young woman": "long", "old woman": "long",
+        "child man": "short", "young man": "cropped", "old man": "cropped",
+    }  # fmt: skip
+    grown = {"young man": " and a beard", "old man": " and a beard"}
+    full = {f"{who} with {length} hair{grown.get(who, '')}" for who, length in hair.items()}
+    assert {pair.caption for pair in render_pairs.gender_pairs("train", root=renders, described=1.0)} == full
+    plain = [pair.caption for pair in render_pairs.gender_pairs("train", root=renders, described=0.0)]
+    assert set(plain) == set(hair)
+    mixed = [pair.caption for pair in render_pairs.gender_pairs("train", root=renders)]
+    assert mixed == [pair.caption for pair in render_pairs.gender_pairs("train", root=renders)]
+    assert all(got.startswith(said) for got, said in zip(mixed, plain, strict=True)), "only the words differ"
+    assert 0 < sum("hair" in caption for caption in mixed) < len(mixed)
+
+
 def test_an_edits_mask_covers_both_states(renders: Path) -> None:
-    for pair in render_pairs.gender_pairs("train", root=renders):
+    for pair in render_pairs.gender_pairs("train", root=renders, described=0.0):
         words = {str(pair.extra[side]).split(",")[0].replace(" ", "-") for side in ("from", "to")}
         assert pair.mask is not None
         assert pair.mask.sum().item() == SIDE * max(STATES.index(state) + 1 for state in words)

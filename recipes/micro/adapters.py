@@ -63,7 +63,7 @@ SETTINGS = {
     "depth-to-image": Setting(steps=500, pairs=1200, paint=10, heed=2.0),
     "image-to-depth": Setting(steps=500, pairs=800, mean=3.0, std=2.0, paint=1, temperature=0.0),
     "age": Setting(steps=400, pairs=1400, mean=2.5, std=2.0, paint=2, quiet=0.5, temperature=0.0),
-    "gender": Setting(steps=400, pairs=700, mean=2.5, std=2.0, paint=2, quiet=0.5, temperature=0.0),
+    "gender": Setting(steps=400, pairs=1300, mean=2.5, std=2.0, paint=2, quiet=0.5, temperature=0.0),
     "relight": Setting(steps=400, pairs=600, mean=2.5, std=2.0, paint=2, temperature=0.0),
     "ref-inpainting": Setting(steps=100, pairs=600, paint=4),
 }

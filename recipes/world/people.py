@@ -78,6 +78,11 @@ class Person:
     smile: float
 
 
+WOMENS = {1.1: "chin-length", 1.6: "shoulder-length", 2.4: "long"}
+MENS = {0.12: "cropped", 0.3: "short", 0.5: "half-long"}
+"""Lengths of hair that a woman or a man may have, and what a caption calls them."""
+
+
 def features(random: np.random.Generator, strength: float = 0.24) -> dict[str, float]:
     """Draw the strength of each local target, equal on both sides of the face."""
     found: dict[str, float] = {}
@@ -107,7 +112,7 @@ def draw_person(seed: int) -> Person:
         parting=float(random.choice([-1, 0, 1]) * random.uniform(0.15, 0.35)),
         brows=float(random.uniform(0.8, 1.25)), beard=float(random.random() < 0.35),
         stubble=float(random.uniform(0.2, 0.9)), baldness=float(np.clip(random.normal() * 0.3 + 0.5, 0, 1)),
-        lengths=(float(random.choice([1.1, 1.6, 2.4])), float(random.choice([0.12, 0.3, 0.5]))),
+        lengths=(float(random.choice(list(WOMENS))), float(random.choice(list(MENS)))),
         shirt=random.uniform(0.03, 0.6, 3), stripes=random.uniform(0.03, 0.7, 3), pattern=int(random.integers(3)),
         turn=(float(random.uniform(-0.3, 0.3)), float(random.uniform(-0.1, 0.1))), smile=float(random.uniform(0, 0.8)),
     )  # fmt: skip
@@ -226,6 +231,24 @@ def build(person: Person, state: State) -> tuple[dict[str, Surface], dict[str, S
     return surfaces, build_hair(person, state, facts, skin)
 
 
+def hair_length(person: Person, state: State, facts: Traits) -> float:
+    """Return how long the hair is."""
+    man = state.gender > 0.5
+    return max(person.lengths[man], 0.3 * man * (facts.young > 0.5))
+
+
+def bearded(person: Person, state: State, facts: Traits) -> bool:
+    """Return whether a beard grows, if the person ever has one."""
+    return bool(person.beard and facts.manly > 0.5 and state.age > 0.4)
+
+
+def hair_words(person: Person, state: State) -> str:
+    """Return what the other gender's portrait cannot tell: "with long hair", "with cropped hair and a beard"."""
+    facts = traits(person, state)
+    beard = " and a beard" if bearded(person, state, facts) else ""
+    return f"with {(WOMENS | MENS)[hair_length(person, state, facts)]} hair{beard}"
+
+
 def hair_colour(person: Person, facts: Traits) -> np.ndarray:
     """Return the hair's colour, greyed by age."""
     return person.hair * (1 - facts.grey) + GREY * facts.grey
@@ -294,8 +317,8 @@ def build_shirt(person: Person, points: np.ndarray, poser: Poser) -> Surface:
 def build_hair(person: Person, state: State, facts: Traits, skin: Surface) -> dict[str, Strands]:
     """Return hair, brows and maybe a beard, rooted on the skin."""
     random = np.random.default_rng([23, person.seed])
-    rest, colour, man = parts()["skin"].rest, hair_colour(person, facts), state.gender > 0.5
-    length = max(person.lengths[man], 0.3 * man * (facts.young > 0.5))
+    rest, colour = parts()["skin"].rest, hair_colour(person, facts)
+    length = hair_length(person, state, facts)
     outward = normals(skin.points, skin.triangles)
     some = np.random.default_rng(0).permutation(len(skin.points))[:8_000]
     head = (cKDTree(skin.points[some]), skin.points[some], outward[some])
@@ -309,7 +332,7 @@ def build_hair(person: Person, state: State, facts: Traits, skin: Surface) -> di
         "hair": Strands(points=strands, radius=0.0112 if length > 0.25 else 0.0085, colour=colour),
         "brows": Strands(points=brows, radius=0.0032, colour=colour * 0.9),
     }
-    if person.beard and facts.manly > 0.5 and state.age > 0.4:
+    if bearded(person, state, facts):
         area, size = beard_area(rest), 0.06 + 0.16 * person.stubble
         beard = short_hairs(skin, outward, rest, area, count=2200, length=size, comb="beard", random=random)
         found["beard"] = Strands(points=beard, radius=0.007, colour=colour)

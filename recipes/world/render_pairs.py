@@ -22,6 +22,8 @@ from anyrefill.pairs import Pair, Photo
 from anyrefill.types import Mask, Panel
 from recipes.world.canvases import strokes
 from recipes.world.fetch import RENDERS
+from recipes.world.people import draw_person, hair_words
+from recipes.world.render import STATES
 
 Item = TypeVar("Item")
 _MISSING = object()
@@ -161,9 +163,24 @@ def age_pairs(split: str, seed: int = 0, root: Path = RENDERS) -> Iterator[Pair]
     return edits(split, lambda a, b: _lit(a, b) and a.gender == b.gender and a.age != b.age, _person, seed, root)
 
 
-def gender_pairs(split: str, seed: int = 0, root: Path = RENDERS) -> Iterator[Pair]:
-    """Yield one person as woman and man of one age; the caption names what to paint: "an old man"."""
-    return edits(split, lambda a, b: _lit(a, b) and a.gender != b.gender and a.age == b.age, _person, seed, root)
+def gender_pairs(split: str, seed: int = 0, root: Path = RENDERS, *, described: float | None = None) -> Iterator[Pair]:
+    """Yield one person as woman and man of one age; the caption names what to paint: "an old man".
+
+    Args:
+        split: of the people.
+        seed: of the order, and of whose hair is described.
+        root: where they are rendered.
+        described: share of captions that tell of the hair, too, which nobody can see in the reference: "an old man with
+            cropped hair and a beard"; by default half of those to train on and none of those to test.
+    """
+    share, random = described, np.random.default_rng([29, seed])
+    if share is None:
+        share = 0.5 if split == "train" else 0.0
+
+    def words(shot: Shot) -> str:
+        return f"{_person(shot)} {_hair(shot)}" if random.random() < share else _person(shot)
+
+    return edits(split, lambda a, b: _lit(a, b) and a.gender != b.gender and a.age == b.age, words, seed, root)
 
 
 def both_pairs(split: str, seed: int = 0, root: Path = RENDERS) -> Iterator[Pair]:
@@ -201,3 +218,8 @@ def _lit(one: Shot, other: Shot) -> bool:
 def _person(shot: Shot) -> str:
     """Return what the caption of an edit says."""
     return shot.words
+
+
+def _hair(shot: Shot) -> str:
+    """Return what a caption says of the hair."""
+    return hair_words(draw_person(shot.seed), STATES[f"{shot.age}-{shot.gender}"])
