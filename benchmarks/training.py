@@ -31,7 +31,7 @@ from torch import Generator, Tensor, nn
 from anyrefill import flow, images, tasks
 from anyrefill.backbone.adapters.lora import PAPER
 from anyrefill.backbone.embedded import find_base
-from anyrefill.backbone.precision import fast_dtype
+from anyrefill.backbone.precision import dtype_name, fast_dtype
 from anyrefill.canvas import Canvas
 from anyrefill.pairs import Pair, PairFolder, Photo, write_pairs
 from anyrefill.train import Step, TrainConfig, training
@@ -244,7 +244,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=4, help="of each run; the first is not timed")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rank", type=int, default=32)
-    parser.add_argument("--dtype", choices=("bfloat16", "float32"), default=str(fast_dtype()).removeprefix("torch."))
+    parser.add_argument("--dtype", choices=("bfloat16", "float32"), default=dtype_name(fast_dtype()))
     parser.add_argument("--pairs", type=Path, help="a folder of pairs; the bundled photographs if not given")
     parser.add_argument("--way", choices=[*WAYS], help="run this one alone, and print JSON")
     parser.add_argument("--out", type=Path, help="of that run")

@@ -271,7 +271,7 @@ class Evil:
 def test_a_scene_file_cannot_run_code(tmp_path: Path) -> None:
     paths = np.array([Evil()], dtype=object)
     np.savez(tmp_path / "bad.npz", image_paths=paths, overlap_matrix=np.zeros((1, 1)))
-    with pytest.raises(UserError, match=r"posix\.system has no place in a scene file"):
+    with pytest.raises(UserError, match=r"posix\.system has no place in a file of arrays"):
         curate.read_scenes(tmp_path, tmp_path)
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["default_dtype", "fast_dtype", "multiplies_bfloat16"]
+__all__ = ["default_dtype", "dtype_name", "fast_dtype", "multiplies_bfloat16"]
 
 INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "bf16")
 """What a processor that multiplies bfloat16 knows, as torch calls it: two of Intel's and AMD's, one of Arm's."""
@@ -34,3 +34,8 @@ def fast_dtype(device: str | torch.device = "cpu") -> torch.dtype:
 def default_dtype(device: str | torch.device) -> torch.dtype:
     """Return what a base paints in where nothing else is asked for: float32 on the CPU, bfloat16 elsewhere."""
     return torch.float32 if torch.device(device).type == "cpu" else torch.bfloat16
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """Return what a command line and a file call a type: "bfloat16"."""
+    return str(dtype).removeprefix("torch.")

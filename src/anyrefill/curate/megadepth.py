@@ -6,18 +6,17 @@ knows arrays and plain containers and refuses to import anything else.
 Source: mihaidusmanu/d2-net, megadepth_utils/preprocess_scene.py; zju3dv/LoFTR, docs/TRAINING.md.
 """
 
-import codecs
 import pickle
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, final
 
 import numpy as np
 
 from anyrefill.curate.photos import Source
 from anyrefill.curate.views import OVERLAP, Views
 from anyrefill.errors import UserError
+from anyrefill.unpickling import ArraysOnly
 
 __all__ = ["read_scene", "read_scenes"]
 
@@ -89,25 +88,6 @@ def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
             raise ValueError(f"{name} has an unknown version of NumPy's format")
         _shape, _fortran, dtype = header[version](file)
         if dtype.hasobject:
-            return np.asarray(_ArraysOnly(file, encoding="latin1").load())
+            return np.asarray(ArraysOnly(file, encoding="latin1").load())
     with archive.open(f"{name}.npy") as file:
         return np.lib.format.read_array(file, allow_pickle=False)
-
-
-@final
-class _ArraysOnly(pickle.Unpickler):
-    """Reads NumPy arrays and scalars and plain containers, and refuses to import anything else."""
-
-    def find_class(self, module_name: str, global_name: str, /) -> Any:  # noqa: ANN401 - the signature of pickle
-        """Return one of the things that an array is made of."""
-        allowed = {
-            ("multiarray", "_reconstruct"): np.zeros(0).__reduce__()[0],
-            ("multiarray", "scalar"): np.float64(0).__reduce__()[0],
-            ("numpy", "ndarray"): np.ndarray,
-            ("numpy", "dtype"): np.dtype,
-            ("_codecs", "encode"): codecs.encode,  # how Python 2's strings of bytes come out of a pickle
-        }
-        module = module_name.removeprefix("numpy.core.").removeprefix("numpy._core.")
-        if (module, global_name) not in allowed:
-            raise pickle.UnpicklingError(f"{module_name}.{global_name} has no place in a scene file")
-        return allowed[module, global_name]

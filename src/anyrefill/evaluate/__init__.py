@@ -6,6 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
+import torch
+
+from anyrefill.backbone.precision import dtype_name
 from anyrefill.errors import UserError
 from anyrefill.evaluate.baselines import copied, flat, shuffled, without_reference
 from anyrefill.evaluate.goals import RAW
@@ -116,6 +119,7 @@ def evaluating(
                     answers.setdefault(RAW, []).extend(stage.raw)
                 yield Progress(done=done, total=total)
         seconds = seconds or perf_counter() - began
+    dtype: torch.dtype | None = getattr(painter.backbone, "dtype", None)
     report = Report(
         task=painter.task.name,
         count=len(pairs),
@@ -126,7 +130,7 @@ def evaluating(
         temperature=painter.temperature,
         reference_guidance=painter.reference_guidance,
         rows=tuple(_rows(answers, pairs, painter.task)),
-        dtype=str(getattr(painter.backbone, "dtype", "")).removeprefix("torch."),
+        dtype="" if dtype is None else dtype_name(dtype),
     )
     yield Progress(done=done, total=total, report=report, painted=tuple(answers[PAINTED]))
 

