@@ -19,7 +19,7 @@ from anyrefill import tasks
 from anyrefill.backbone.precision import fast_dtype
 from anyrefill.errors import UserError
 from anyrefill.evaluate import evaluate, held_out_pairs
-from anyrefill.evaluate.goals import GOALS
+from anyrefill.evaluate.goals import GOALS, RAW
 from anyrefill.evaluate.report import Score
 from anyrefill.files import write_text
 from anyrefill.painter import load
@@ -40,8 +40,9 @@ def scored(name: str, adapter: Path, limit: int) -> Score:
 
 
 def first_metric(name: str) -> str:
-    """Return the metric of a task's first goal, else its first metric."""
-    return next((goal.metric for goal in GOALS if goal.task == name), tasks.get(name).metrics[0].__name__)
+    """Return the metric of a task's first goal that what is handed out can miss, else its first metric."""
+    goals = (goal.metric for goal in GOALS if goal.task == name and goal.row != RAW and goal.kind != "within")
+    return next(goals, tasks.get(name).metrics[0].__name__)
 
 
 def kept() -> list[dict[str, object]]:

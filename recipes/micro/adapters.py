@@ -53,7 +53,7 @@ class Setting:
 
 
 SETTINGS = {
-    "image-to-segment": Setting(steps=300, pairs=1600, mean=3.0, std=2.0, paint=1, quiet=0.5, temperature=0.0),
+    "image-to-segment": Setting(steps=500, pairs=5000, mean=3.0, std=2.0, paint=1, quiet=0.5, temperature=0.0),
     "deblur": Setting(steps=200, pairs=800, mean=2.5, std=2.0, paint=2),
     "colorization": Setting(steps=200, pairs=800, paint=10),
     "canny-to-image": Setting(steps=300, pairs=800, paint=10, heed=2.0),
