@@ -9,6 +9,7 @@ import argparse
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,7 +22,7 @@ from recipes.world import render_pairs
 
 EDITS: Mapping[str, Callable[[str], Iterator[Pair]]] = {
     "age": render_pairs.age_pairs,
-    "gender": render_pairs.gender_pairs,
+    "gender": partial(render_pairs.gender_pairs, described=1.0),
     "relight": render_pairs.relight_pairs,
     "ref-inpainting": render_pairs.inpainting_pairs,
 }

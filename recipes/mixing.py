@@ -2,8 +2,9 @@
 
     python -m recipes.mixing                             # 16 held-out pairs each, 12 s a pair of tasks on one core
 
-Each task is asked for by its own prompt on its own held-out pairs, alone and with each other adapter merged in at full
-weight. Scores go to docs/results/mixing.json, the tables to docs/tasks/mixing.md.
+Each task is asked for by its own prompt on its own held-out pairs, alone and with each other adapter merged in, both
+with the 0.71 that they have where no weight is said. Scores go to docs/results/mixing.json, the tables to
+docs/tasks/mixing.md.
 """
 
 import argparse
@@ -49,7 +50,7 @@ def main() -> None:
 
 def measured(name: str, other: str, limit: int) -> dict[str, object]:
     """Return what one task scores with another adapter at work."""
-    painter = load(name, adapter=name if other == ALONE else f"{name}:1+{other}:1", dtype=fast_dtype())
+    painter = load(name, adapter=name if other == ALONE else f"{name}+{other}", dtype=fast_dtype())
     pairs = held_out_pairs(painter.task, painter.size, limit=limit)
     report = evaluate(painter, pairs, baselines=False)
     score = report.score("painted", tasks.get(name).metrics[0].__name__)
@@ -84,7 +85,8 @@ def page(entries: Sequence[dict[str, object]]) -> str:
     return (
         "# Adapters together\n\n`anyrefill paint age:0.8+gender ...` lets several adapters act in one picture, without "
         "further training. Below each editing task is asked for by its own prompt on its own held-out pairs, alone and "
-        "with another adapter merged in at full weight; means with 95 % intervals. *Identity* is how far the "
+        "with another adapter merged in, both with the 0.71 that they have where no weight is said; means with 95 % "
+        "intervals. *Identity* is how far the "
         "painted face is from the reference's (`identity_dlib`: 0.6 between strangers on photographs), and in brackets "
         "how far the true target's is, where the pairs show people. "
         f"Held-out pairs of each: {counts}. Regenerate with `python -m recipes.mixing`.\n\n{table(rows)}\n"

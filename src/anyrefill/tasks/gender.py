@@ -2,7 +2,8 @@
 
 The paper's pairs come from SeedEdit, which is closed; pairs of this task are collected, or rendered: the same
 parametric person, age, pose, light and background as woman and as man (`recipes/world/people.py`). Everything but the
-gender is to stay. Caption: what the target shows, e.g. "an old man".
+gender is to stay. Caption: what the target shows, e.g. "an old man"; what the reference cannot tell may be added,
+"an old man with cropped hair and a beard".
 
 What is handed out is the reference itself wherever the painting hardly differs from it, as in `age`.
 """
