@@ -79,7 +79,9 @@ def page(found: dict[str, dict[str, dict[str, float]]]) -> str:
         for metric in by_count["1"]:
             means = [f"{by_count[column][metric]:.3g}" if column in by_count else "-" for column in EVERY]
             rows.append([name, metric, *means, _asked(SETTINGS[name])])
-    return f"{HEAD.format(pairs=LAST - FIRST)}\n{table(rows)}\n"
+    left = [name for name in SETTINGS if name not in found]
+    missing = f"\nNot measured yet: {', '.join(left)}.\n" if left else ""
+    return f"{HEAD.format(pairs=LAST - FIRST)}{missing}\n{table(rows)}\n"
 
 
 def _asked(setting: Setting) -> str:

@@ -4,7 +4,6 @@
     python -m recipes.world.scenes --split train --count 32000 --seed 0
     python -m recipes.world.scenes --split test --count 1000 --seed 1
     python -m recipes.world.scenes --split train --count 6800 --seed 2 --subjects
-    python -m recipes.world.scenes --split train --count 9000 --seed 4 --subjects --vary
     python -m recipes.world.scenes --split test --count 500 --seed 3 --subjects     # people and rooms: world/render.py
     python -m recipes.heldout                              # up to 128 pairs a task in ~/.cache/anyrefill/heldout
     python -m recipes.heldout --split train                # up to 2000 (image-to-segment: 6000) in .../pairs/TASK-train
@@ -38,9 +37,9 @@ Source = Callable[[str, int], Iterator[Pair]]
 """(split, seed) -> pairs, without end or as many as there are."""
 
 
-def photos(split: str, *, subjects: bool = False, vary: bool = False) -> Iterator[Photo]:
+def photos(split: str, *, subjects: bool = False) -> Iterator[Photo]:
     """Yield a bank's scenes as photographs of 128 pixels with exact foregrounds."""
-    folder = bank(split, subjects=subjects, vary=vary)
+    folder = bank(split, subjects=subjects)
     pixels, masks = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("pixels", "masks"))
     for index, caption in enumerate(json.loads((folder / "captions.json").read_text())):
         window = (index, slice(16, 144), slice(16, 144))
@@ -74,14 +73,8 @@ def two_view_pairs(split: str, seed: int) -> Iterator[Pair]:
 
 subjects = partial(photos, subjects=True)
 
-
-def varied_subjects(split: str) -> Iterator[Photo]:
-    """Yield scenes of subjects: to train on in other colours and proportions, too, to test as they are."""
-    return photos(split, subjects=True, vary=split == "train")
-
-
 SOURCES: Mapping[str, Source] = {
-    "image-to-segment": made("image-to-segment", varied_subjects),
+    "image-to-segment": made("image-to-segment", subjects),
     "colorization": made("colorization", photos),
     "deblur": made("deblur", photos),
     "canny-to-image": made("canny-to-image", photos),

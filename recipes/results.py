@@ -46,9 +46,9 @@ from `docs/results/*.json`, every picture's score among them, and are what `anyr
 Where a goal is missed, that is the state; [the log](log.md) says what was tried. `kid_alex` is a kernel distance of the
 painted pictures to the real ones in AlexNet's features, `depth_vgg` the correlation with what a linear readout of
 VGG16's features takes for depth, `iou_u2netp` the IoU with what U2-Net-p takes for the subject: the row
-"the true target" tells how well these see on real photographs. In gender-described the captions tell of hair and
-beard, too, which the reference cannot show: the same pairs as gender's. `identity_dlib` is how far the painted face is from
-the reference's by dlib's network of faces (0.6 between strangers on photographs).
+"the true target" tells how well these see on real photographs. `identity_dlib` is how far the painted face is
+from the reference's by dlib's network of faces (0.6 between strangers on photographs). gender-described has the pairs
+of gender, with captions that tell of hair and beard, too, which the reference cannot show.
 
 What more pretraining pays (`python -m recipes.pretraining`): ![copying](images/pretraining-copying.svg)
 ![inpainting](images/pretraining-inpainting.svg)

@@ -521,3 +521,18 @@ def test_the_guide_names_every_finding() -> None:
     known += re.findall(r'check="([a-z-]+)"', source)
     known += re.findall(r'_twice\([^"]*"([a-z-]+)"', source)
     assert set(re.findall(r"^\| `([a-z-]+)`", guide, re.MULTILINE)) == set(known) - set(SEVERITIES)
+
+
+@pytest.mark.parametrize("option", ["--json", "--html"])
+def test_a_report_never_takes_the_place_of_the_pairs(
+    option: str, clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs = tmp_path / "pairs"
+    shutil.copytree(clean, pairs)
+    before = (pairs / METADATA).read_bytes()
+    for words in (["doctor", str(pairs)], ["doctor", str(clean), "--against", str(pairs)]):
+        with pytest.raises(SystemExit) as stop:
+            cli.main([*words, option, str(pairs / METADATA)])
+        assert stop.value.code == 2
+        assert "it is a file of the pairs to read" in capsys.readouterr().err
+    assert (pairs / METADATA).read_bytes() == before

@@ -232,7 +232,7 @@ def test_a_second_panel_is_fitted_to_the_first(native: tuple[int, int], stretche
 
 @pytest.mark.parametrize("size", [(30, 48), (0, 16), (16, 40)])
 def test_a_panel_needs_a_size_that_tokens_cover(size: tuple[int, int]) -> None:
-    with pytest.raises(UserError, match="must be multiples of 16 px"):
+    with pytest.raises(UserError, match="must be at least 16 px and multiples of 16"):
         images.fit(Image.new("RGB", (64, 64)), size)
 
 
@@ -315,6 +315,14 @@ def test_a_mask_follows_its_fitted_target() -> None:
     mask = images.to_mask(Image.fromarray(PAINTED).resize((50, 35), Image.Resampling.NEAREST), (32, 48), (35, 50))
     assert set(mask.unique().tolist()) == {0.0, 1.0}
     assert (mask[0].numpy() != PAINTED).mean() < 0.1
+
+
+def test_a_thin_stroke_stays_in_a_smaller_panel() -> None:
+    stroke = Image.new("L", (512, 512))
+    stroke.paste(255, (0, 250, 512, 252))
+    mask = images.to_mask(stroke, (128, 128), (512, 512))
+    assert mask.sum() == 128
+    assert mask[0, 62].all()
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,23 @@ def test_a_task_that_keeps_a_part_needs_a_target_and_a_mask() -> None:
         copying("ref-inpainting").prepare(a_picture(), a_picture())
 
 
+def test_a_mask_may_ask_for_everything() -> None:
+    reference, target = a_picture(seed=1), a_picture(seed=2)
+    request = copying("ref-inpainting").prepare(reference, target, mask=Image.new("L", reference.size, 255))
+    assert request.notes == ()
+    assert request.pair.mask is not None
+    assert request.pair.mask.all()
+
+
+def test_a_border_that_only_the_whole_picture_shows_is_kept() -> None:
+    mask = Image.new("L", (320, 320), 255)
+    mask.paste(0, (0, 0, 3, 320))
+    target = a_picture(320, 320, seed=2)
+    painted = copying("ref-inpainting")(a_picture(320, 320), target, mask=mask)
+    assert painted.crop((0, 0, 3, 320)).tobytes() == target.crop((0, 0, 3, 320)).tobytes()
+    assert painted.crop((3, 0, 320, 320)).tobytes() != target.crop((3, 0, 320, 320)).tobytes()
+
+
 def test_a_caption_is_asked_for_before_painting() -> None:
     painter = Painter(backbone=TinyFill(), task=Task(name="free", summary="any", caption_required=True), size=(32, 32))
     with pytest.raises(UserError, match="The task free needs a caption"):

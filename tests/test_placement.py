@@ -14,6 +14,7 @@ from anyrefill.backbone.engine import fusable
 from anyrefill.backbone.fill import FluxFill
 from anyrefill.backbone.placement import Placement, held_bytes, place
 from anyrefill.bench.flops import flux_fill
+from anyrefill.painter import load
 from anyrefill.sample import sample
 from panels import random_panel
 
@@ -120,3 +121,8 @@ def test_counted_at_full_size() -> None:
     assert held_bytes(model, Placement(weights="int8")) / giga == pytest.approx(11.9, abs=0.1)
     assert held_bytes(model, Placement(weights="fp8")) / giga == pytest.approx(15.2, abs=0.1)
     assert held_bytes(model, Placement(offload=True)) / giga < 0.3
+
+
+def test_one_device_is_named_once() -> None:
+    with pytest.raises(UserError, match="The device is cuda, but cpu in the placement"):
+        load("deblur", device="cuda", placement=Placement(offload=True))

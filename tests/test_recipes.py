@@ -1,23 +1,18 @@
 """The recipes' own inventions do what their docstrings say."""
 
 import copy
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from diffusers.models.transformers.transformer_flux import FluxPosEmbed
-from recipes.micro.adapters import Setting, ship
 from recipes.micro.fast_norm import make_fast
 from recipes.micro.pca import fit, make_autoencoder, write_encoder
 from recipes.micro.transformer import AXES, HEAD, place_bias
 from recipes.world.canvases import TONES, diptych, single
 from recipes.world.sources import held_out_by_hash, words_of
-from safetensors.torch import load_file
 from torch.nn.functional import avg_pool2d, interpolate
 
-from anyrefill.backbone.adapters.header import read_passport
-from anyrefill.backbone.embedded import adapter_of
 from anyrefill.backbone.kernels import pair_rotation
 from anyrefill.backbone.latents import image_ids
 
@@ -97,19 +92,3 @@ def test_an_eighth_is_held_out_by_name() -> None:
 )
 def test_file_names_become_words(stem: str, words: str) -> None:
     assert words_of(stem) == words
-
-
-def test_a_shipped_adapter_may_keep_a_share_of_what_it_began_with(tmp_path: Path) -> None:
-    files = [adapter_of(name) for name in ("age", "gender")]
-    begun, trained = (load_file(file) for file in files)
-    out = tmp_path / "shipped.safetensors"
-    setting = Setting(paint=3, temperature=0.5, heed=1.5, keep=0.25)
-    ship(files[1], out, setting, begun=files[0])
-    for key, tensor in load_file(out).items():
-        mixed = 0.25 * begun[key].float() + 0.75 * trained[key].float()
-        assert tensor.dtype == torch.bfloat16
-        torch.testing.assert_close(tensor.float(), mixed, atol=1e-6, rtol=2**-8)
-    passport = read_passport(out)
-    assert (passport.steps_paint, passport.temperature_paint, passport.reference_guidance_paint) == (3, 0.5, 1.5)
-    ship(files[1], out, setting)
-    assert all(torch.equal(tensor, trained[key]) for key, tensor in load_file(out).items()), "nothing to keep"

@@ -40,7 +40,6 @@ class Setting:
         quiet: share of samples without noise.
         temperature: of the noise to paint with.
         heed: how much more than in training the reference is to count when painting (reference guidance).
-        keep: share of the weights that training began with in those that ship, with --go-on (arXiv 2109.01903, eq. 1).
     """
 
     steps: int = 250
@@ -51,13 +50,10 @@ class Setting:
     quiet: float = 0.0
     temperature: float = 1.0
     heed: float = 1.0
-    keep: float = 0.0
 
 
 SETTINGS = {
-    "image-to-segment": Setting(
-        steps=500, pairs=5000, mean=3.0, std=2.0, paint=1, quiet=0.5, temperature=0.0, keep=0.5
-    ),
+    "image-to-segment": Setting(steps=300, pairs=1600, mean=3.0, std=2.0, paint=1, quiet=0.5, temperature=0.0),
     "deblur": Setting(steps=200, pairs=800, mean=2.5, std=2.0, paint=2),
     "colorization": Setting(steps=200, pairs=800, paint=10),
     "canny-to-image": Setting(steps=300, pairs=800, paint=10, heed=2.0),
@@ -120,32 +116,18 @@ def goes_on(name: str, rank: int) -> bool:
     return passport is not None and passport.rank == rank and set(passport.targets) == set(TARGETS["all"])
 
 
-def ship(adapter: Path, to: Path, setting: Setting, begun: Path | None = None) -> None:
-    """Write an adapter in bfloat16, with its passport, which says how to paint with it.
-
-    Args:
-        adapter: as it was trained.
-        to: the file to write.
-        setting: how it is painted with, and how much of what it began with it keeps.
-        begun: the adapter that training began with.
-    """
-    metadata, tensors = _read(adapter)
-    if begun is not None and setting.keep:
-        tensors = {key: torch.lerp(tensors[key], old, setting.keep) for key, old in _read(begun)[1].items()}
+def ship(adapter: Path, to: Path, setting: Setting) -> None:
+    """Write an adapter in bfloat16, with its passport, which says how to paint with it."""
+    with safe_open(adapter, "pt") as file:
+        tensors = {key: file.get_tensor(key).bfloat16() for key in file.keys()}  # noqa: SIM118  # no mapping
+        metadata = file.metadata()
     passport = replace(
         Passport.from_json(metadata[PASSPORT_KEY]), steps_paint=setting.paint, temperature_paint=setting.temperature,
         reference_guidance_paint=setting.heed,
     )  # fmt: skip
     to.parent.mkdir(parents=True, exist_ok=True)
     with whole(to) as part:
-        small = {key: tensor.bfloat16() for key, tensor in tensors.items()}
-        save_file(small, part, metadata | {PASSPORT_KEY: passport.to_json()})
-
-
-def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
-    """Return metadata and weights, in float32."""
-    with safe_open(path, "pt") as file:
-        return file.metadata(), {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118  # no mapping
+        save_file(tensors, part, metadata | {PASSPORT_KEY: passport.to_json()})
 
 
 def main() -> None:
@@ -163,8 +145,7 @@ def main() -> None:
         pairs, steps = subset(pairs_of(name), setting.pairs), args.steps or setting.steps
         before = name if args.go_on and goes_on(name, args.rank) else None
         adapter = trained(name, pairs, name, steps, args.rank, args.lr, before)
-        to = ASSETS / "adapters" / f"{name}.safetensors"
-        ship(adapter, to, setting, begun=to if before else None)
+        ship(adapter, ASSETS / "adapters" / f"{name}.safetensors", setting)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,10 @@
 
     python -m recipes.world.scenes --count 30000 --split train --seed 0    # about 3 minutes on one core
     python -m recipes.world.scenes --count 7000 --split train --seed 2 --subjects
-    python -m recipes.world.scenes --count 9000 --split train --seed 4 --subjects --vary
 
 A scene is 160 x 160 pixels, so that a 128-pixel panel can be cut from it at several places and turns. With --subjects
 one or two objects stand before a place, a sky or a surface that has no subject of its own, so that the mask marks all
-that stands out; without, a bird may be pasted on a photographed penguin that the mask does not know. With --vary
-objects and places come in other colours, too, and objects stretched, so that no outline can be learnt by heart.
+that stands out; without, a bird may be pasted on a photographed penguin that the mask does not know.
 """
 
 import argparse
@@ -20,7 +18,6 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from recipes.world.canvases import random_tone
 from recipes.world.fetch import WORLD
 from recipes.world.rooms import floor_texture, wall_texture
 from recipes.world.sources import Source, cutouts, photos
@@ -28,9 +25,6 @@ from recipes.world.sources import Source, cutouts, photos
 SIDE = 160
 DRAWN = 0.15
 """Share of backgrounds of subjects that are drawn walls and floors."""
-TONED, STRETCH, LEAN = 0.6, 0.35, 40.0
-"""Share of varied objects and places in other colours; how far a varied object is stretched or squeezed, as the
-logarithm of its proportions; how far it leans, in degrees."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,16 +70,15 @@ def read_cutout(source: Source, side: int = 256) -> Image.Image | None:
 class Composer:
     """Composes scenes of one split; the same generator gives the same scenes."""
 
-    def __init__(self, split: str, world: Path = WORLD, *, subjects: bool = False, vary: bool = False) -> None:
+    def __init__(self, split: str, world: Path = WORLD, *, subjects: bool = False) -> None:
         """Read every source of the split ("train" or "test") into memory.
 
         Args:
             split: whose sources.
             world: where they lie.
             subjects: whether every scene has one or two objects, and its background no subject of its own.
-            vary: whether objects and places come in other colours and proportions, too.
         """
-        held_out, self.subjects, self.vary = split == "test", subjects, vary
+        held_out, self.subjects = split == "test", subjects
         chosen = photos(world, held_out=held_out, stages=subjects)
         if subjects:  # there are few of them: a photograph that two packages hold must not count twice
             chosen = list({(s.path.stem, s.caption): s for s in chosen}.values())
@@ -114,28 +107,16 @@ class Composer:
         pool = self.emojis if self.emojis and random.random() < 0.25 else self.cutouts
         return pool[random.integers(len(pool))]
 
-    def toned(self, image: Image.Image, random: np.random.Generator) -> Image.Image:
-        """Return a picture, maybe in other colours; its alpha channel, if it has one, stays."""
-        if random.random() >= TONED:
-            return image
-        out = Image.fromarray(random_tone(np.asarray(image.convert("RGB")), random))
-        if image.mode == "RGBA":
-            out.putalpha(image.getchannel("A"))
-        return out
-
     def paste(self, scene: Image.Image, mask: Image.Image, largest: float, random: np.random.Generator) -> str:
         """Paste one object in place, write its mask and return its caption."""
         image, caption = self.pick(random)
         scale = random.uniform(0.3, largest) * SIDE / max(image.size)
-        stretch = np.exp(random.uniform(-STRETCH, STRETCH) / 2) if self.vary else 1.0
-        size = (max(8, round(image.width * scale * stretch)), max(8, round(image.height * scale / stretch)))
+        size = (max(8, round(image.width * scale)), max(8, round(image.height * scale)))
         image = image.resize(size, Image.Resampling.LANCZOS)
         if random.random() < 0.5:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         if random.random() < 0.3:
             image = image.rotate(random.uniform(-25, 25), Image.Resampling.BICUBIC, expand=True)
-        if self.vary:
-            image = self.toned(image, random).rotate(random.uniform(-LEAN, LEAN), Image.Resampling.BICUBIC, expand=True)
         at = (int(random.integers(0, max(1, SIDE - image.width))), int(random.integers(0, max(1, SIDE - image.height))))
         alpha = image.getchannel("A")
         scene.paste(image.convert("RGB"), at, alpha)
@@ -145,7 +126,6 @@ class Composer:
     def scene(self, random: np.random.Generator, objects: int | None = None) -> Scene:
         """Compose one scene of zero to three objects; of one or two for subjects."""
         picture, place = self.background(random)
-        picture = self.toned(picture, random) if self.vary else picture
         mask = Image.new("L", (SIDE, SIDE), 0)
         counts = [1, 1, 2] if self.subjects else [0, 0, 1, 1, 1, 1, 2, 2, 3]
         count = int(random.choice(counts)) if objects is None else objects
@@ -160,18 +140,18 @@ def scenes(composer: Composer, count: int, seed: int) -> Iterator[Scene]:
         yield composer.scene(np.random.default_rng([seed, index]))
 
 
-def bank(split: str, *, subjects: bool = False, vary: bool = False, root: Path = WORLD.parent / "banks") -> Path:
+def bank(split: str, *, subjects: bool = False, root: Path = WORLD.parent / "banks") -> Path:
     """Return the folder of a bank of scenes."""
-    return root / f"{'varied-' * vary}{'subjects-' * subjects}{split}"
+    return root / f"{'subjects-' * subjects}{split}"
 
 
-def write_bank(folder: Path, split: str, count: int, seed: int, *, subjects: bool = False, vary: bool = False) -> None:
+def write_bank(folder: Path, split: str, count: int, seed: int, *, subjects: bool = False) -> None:
     """Write pixels.npy, masks.npy and captions.json of `count` scenes."""
     folder.mkdir(parents=True, exist_ok=True)
     pixels = np.lib.format.open_memmap(folder / "pixels.tmp.npy", "w+", np.uint8, (count, SIDE, SIDE, 3))
     masks = np.lib.format.open_memmap(folder / "masks.npy", "w+", np.uint8, (count, SIDE, SIDE))
     captions: list[str] = []
-    composer = Composer(split, subjects=subjects, vary=vary)
+    composer = Composer(split, subjects=subjects)
     tqdm.write(
         f"{split}: {len(composer.photos)} photographs, {len(composer.cutouts)} cut-outs, {len(composer.emojis)} emojis"
     )
@@ -190,11 +170,10 @@ def main() -> None:
     parser.add_argument("--split", choices=["train", "test"], default="train")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--subjects", action="store_true", help="one or two objects before a place without a subject")
-    parser.add_argument("--vary", action="store_true", help="other colours and proportions, too")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    out = args.out or bank(args.split, subjects=args.subjects, vary=args.vary)
-    write_bank(out, args.split, args.count, args.seed, subjects=args.subjects, vary=args.vary)
+    out = args.out or bank(args.split, subjects=args.subjects)
+    write_bank(out, args.split, args.count, args.seed, subjects=args.subjects)
 
 
 if __name__ == "__main__":

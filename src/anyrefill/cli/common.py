@@ -70,6 +70,15 @@ def check_picture(out: Path, inputs: Sequence[Path | None]) -> None:
     check_writable(out)
 
 
+def check_report(path: Path | None, folders: Sequence[Path]) -> None:
+    """Refuse a report that could not be written, or would overwrite a file of the pairs that it is about."""
+    if path is None:
+        return
+    if path.exists() and any(folder.resolve() in path.resolve().parents for folder in folders):
+        raise UserError(f"Cannot write {path}: it is a file of the pairs to read.")
+    check_writable(path)
+
+
 def check_writable(path: Path) -> None:
     """Refuse a file that could not be written, by trying the nearest folder that is there."""
     if path.is_dir():

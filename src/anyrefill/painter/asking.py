@@ -50,8 +50,8 @@ def ask(
     right = frame.into(target) if target is not None else _blank(first)
     hole = frame.mask(mask, right.native) if mask is not None else None
     pair = Pair(reference=first.panel, target=right.panel, mask=hole, caption=caption)
-    paints_all = bool(task.mask(pair).all())
-    if paints_all and (target is not None or mask is not None):
+    paints_all, wants_all = bool(task.mask(pair).all()), hole is not None and bool(hole.all())
+    if paints_all and not wants_all and (target is not None or mask is not None):
         unused = "mask" if target is None else "target"
         request = ask(task, panel, references, None, None, caption, size, way)
         note = f"The task {task.name} paints the whole panel: the {unused} was not used."

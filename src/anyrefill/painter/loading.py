@@ -31,7 +31,7 @@ def load(
     task: str | Task,
     backbone: str | Path = "micro",
     adapter: str | Path | None = None,
-    device: str | torch.device = "cpu",
+    device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
     attention: str | None = None,
     solver: Solver = "euler",
@@ -45,7 +45,7 @@ def load(
         adapter: a file, or the folder of a training run, several at once as in ``runs/age:0.8+runs/gender``;
             ``none`` for the bare backbone. By default the one that ships with the embedded backbone, and none on any
             other.
-        device: where to paint; `placement` can say more.
+        device: where to paint, by default the CPU; `placement` says it instead, and more.
         dtype: of all weights; by default float32 on the CPU and bfloat16 elsewhere.
         attention: full, clean_ref or clean_ref_text; by default what the adapter was trained with. Another one is
             taken all the same, and noted.
@@ -53,10 +53,12 @@ def load(
         placement: device, offloading, smaller weights and compiling at once.
 
     Raises:
-        UserError: there is no such task, backbone, adapter or attention, the adapter belongs to another backbone, or
-            several cannot paint together.
+        UserError: there is no such task, backbone, adapter or attention, the adapter belongs to another backbone,
+            several cannot paint together, or device and placement name two devices.
     """
-    placement = placement or Placement(device=str(device))
+    if placement is not None and device is not None and str(device) != placement.device:
+        raise UserError(f"The device is {device}, but {placement.device} in the placement: name it in the placement.")
+    placement = placement or Placement(device=str(device or "cpu"))
     placement.check()
     task, named = _named(task)
     base = find_base(backbone)
