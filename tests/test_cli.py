@@ -344,3 +344,31 @@ def test_help_needs_no_torch() -> None:
     code = "import sys; from anyrefill import cli; cli.main(['--help']); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("False\n")
+
+
+@pytest.mark.parametrize("seed", [-1, 99999999999999999999])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("paint", "deblur", "photo.png", "--out", "out.png"),
+        ("evaluate", "deblur"),
+        ("demo",),
+        ("curate", "deblur", "photos", "--out", "pairs"),
+    ],
+)
+def test_seeds_beyond_every_generator_are_refused(run: Run, words: tuple[str, ...], seed: int) -> None:
+    refused(run(*words, "--seed", seed), "--seed must be at least 0 and at most 1099511627776, not")
+
+
+@pytest.mark.parametrize("words", [("nowhere",), ("--adapter", "age"), ("--no-baselines",)])
+def test_the_backbone_is_evaluated_on_its_own_terms(run: Run, words: tuple[str, ...]) -> None:
+    refused(run("evaluate", "backbone", *words), "The backbone is scored on pairs of its own")
+
+
+@pytest.mark.parametrize(
+    "words", [("--degrade", "jpeg"), ("--scenes", "nowhere"), ("--layout", "div2k-train"), ("--depth", "ID")]
+)
+def test_pairs_made_elsewhere_take_no_options_of_photographs(run: Run, words: tuple[str, str]) -> None:
+    answer = run("curate", "deblur", "--table", "pairs.csv", "--out", "pairs", *words)
+    refused(answer, f"{words[0]} goes with PHOTOS")
+    assert not Path("pairs").exists()

@@ -317,6 +317,17 @@ def test_a_mask_follows_its_fitted_target() -> None:
     assert (mask[0].numpy() != PAINTED).mean() < 0.1
 
 
+def test_what_a_format_cannot_hold_is_said_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"Cannot write .*wide\.webp: .*WebP"):
+        images.save(Image.new("RGB", (17_000, 16)), tmp_path / "wide.webp")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_name_longer_than_any_file_is_refused() -> None:
+    with pytest.raises(UserError, match="Cannot read x+.png: File name too long"):
+        images.load(f"{'x' * 300}.png")
+
+
 def test_a_thin_stroke_stays_in_a_smaller_panel() -> None:
     stroke = Image.new("L", (512, 512))
     stroke.paste(255, (0, 250, 512, 252))

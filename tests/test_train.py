@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -101,6 +102,18 @@ def test_a_finished_run_says_so(config: TrainConfig, whole: Path) -> None:
     assert [record.text for record in records if isinstance(record, Note)] == [
         f"The run in {whole} is finished: {whole / 'adapter.safetensors'} is there."
     ]
+
+
+def test_a_finished_run_hands_its_adapter_out_again(config: TrainConfig, whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    (out / "adapter.safetensors").unlink()
+    list(training(replace(config, out=out, steps_paint=3, temperature_paint=0.5)))
+    passport = read_passport(out / "adapter.safetensors")
+    assert (passport.steps_paint, passport.temperature_paint) == (3, 0.5)
+    again, before = (load_file(folder / "adapter.safetensors") for folder in (out, whole))
+    assert again.keys() == before.keys()
+    assert all(torch.equal(tensor, before[key]) for key, tensor in again.items())
 
 
 def test_another_run_is_not_gone_on_with(config: TrainConfig, whole: Path) -> None:

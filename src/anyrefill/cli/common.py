@@ -1,8 +1,9 @@
 """What several commands share: words for their options, the bar, and checks before anything slow."""
 
 import contextlib
+import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,8 +19,11 @@ __all__ = [
     "TaskName",
     "check_counts",
     "check_picture",
+    "check_report",
+    "check_seed",
     "check_strengths",
     "check_writable",
+    "tell",
     "with_bar",
 ]
 
@@ -27,6 +31,14 @@ TaskName = Annotated[str, arg(metavar="TASK")]
 Count = Annotated[int | None, arg(metavar="N")]
 Strength = Annotated[float | None, arg(metavar="G")]
 Picture = Annotated[Path, arg(metavar="PNG")]
+LARGEST_SEED = 2**40
+"""Far below where a seed times the number of a step leaves 64 bits."""
+
+
+def tell(notes: Iterable[str]) -> None:
+    """Print what the user should know."""
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
 
 
 def with_bar(run: Iterator[Any], title: str) -> Iterator[Any]:
@@ -50,6 +62,12 @@ def check_counts(**counts: int | None) -> None:
     for name, count in counts.items():
         if count is not None and count < 1:
             raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {count}.")
+
+
+def check_seed(seed: int) -> None:
+    """Refuse seeds that not every generator of random numbers takes."""
+    if not 0 <= seed <= LARGEST_SEED:
+        raise UserError(f"--seed must be at least 0 and at most {LARGEST_SEED}, not {seed}.")
 
 
 def check_strengths(**strengths: float | None) -> None:

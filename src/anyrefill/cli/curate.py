@@ -1,14 +1,14 @@
 """`anyrefill curate`."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from anyrefill.cli.common import TaskName, check_counts, check_writable, with_bar
+from anyrefill.cli.common import TaskName, check_counts, check_seed, check_writable, with_bar
 from anyrefill.errors import UserError
 from anyrefill.files import write_text
 
@@ -24,6 +24,12 @@ Model = Annotated[str | None, arg(metavar="MODEL")]
 
 PANEL = 512
 """Side in pixels of panels made of photographs. Source: arXiv 2502.11158, section IV, Implementation Details."""
+
+
+OF_PHOTOS = (
+    "degrade", "foreground", "depth", "captions", "matcher", "scenes", "shapes", "per_scene", "layout", "download",
+)  # fmt: skip
+"""Options that pairs made elsewhere have no use for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,13 +111,25 @@ def _check(options: Curate) -> None:
         raise UserError("Give one of PHOTOS, --references with --targets, or --table.")
     if options.masks is not None and options.references is None:
         raise UserError("--masks goes with --references and --targets.")
+    _check_photos(options)
     _check_faces(options)
+    check_seed(options.seed)
     check_counts(size=options.size, batch=options.batch, per_scene=options.per_scene)
     if options.size is not None and options.size % 16:
         raise UserError(f"--size must be a multiple of 16, not {options.size}.")
     if options.json is not None:
         check_writable(options.json)
     check_writable(options.out / "metadata.jsonl")
+
+
+def _check_photos(options: Curate) -> None:
+    """Refuse options that make pairs of photographs where pairs are made already."""
+    if options.photos is not None:
+        return
+    defaults = {field.name: field.default for field in fields(Curate)}
+    for name in OF_PHOTOS:
+        if getattr(options, name) != defaults[name]:
+            raise UserError(f"--{name.replace('_', '-')} goes with PHOTOS: the pairs of the others are made already.")
 
 
 def _check_faces(options: Curate) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import arg
 
-from anyrefill.cli.common import Count, check_counts, check_writable, with_bar
+from anyrefill.cli.common import Count, check_counts, check_seed, check_writable, with_bar
 from anyrefill.errors import UserError
 from anyrefill.files import write_text
 
@@ -30,6 +30,7 @@ class Demo:
 
 def demo(options: Demo) -> None:
     """Paint everything and print times, scores and where it all is."""
+    check_seed(options.seed)
     check_counts(steps=options.steps)
     check_writable(options.out / "index.html")
     from anyrefill import images

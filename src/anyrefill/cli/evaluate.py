@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from anyrefill.cli.common import Count, Strength, check_counts, check_strengths, check_writable, with_bar
+from anyrefill.cli.common import (
+    Count,
+    Strength,
+    check_counts,
+    check_report,
+    check_seed,
+    check_strengths,
+    tell,
+    with_bar,
+)
 from anyrefill.errors import UserError
 from anyrefill.files import write_text
 
@@ -18,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Evaluate", "evaluate"]
 
+BACKBONE = "backbone"
 MIXES = ("age+gender",)
 """Several adapters in one picture, which --all evaluates where pairs of the double edit are there."""
 
@@ -57,23 +67,25 @@ class Evaluate:
 
 def evaluate(options: Evaluate) -> None:
     """Print a table of scores for each task asked for."""
+    check_seed(options.seed)
     check_counts(steps=options.steps, limit=options.limit, batch=options.batch)
     check_strengths(guidance=options.guidance)
     if options.all == (options.task is not None):
         raise UserError("Give either a task or --all.")
-    if options.json is not None:
-        check_writable(options.json)
+    if options.task == BACKBONE and (options.pairs is not None or options.adapter is not None or not options.baselines):
+        raise UserError("The backbone is scored on pairs of its own, bare and with all baselines: leave the rest out.")
+    check_report(options.json, () if options.pairs is None else (options.pairs,))
     reports: list[Report] = []
     for task in _asked_for(options):
         for report in _reports(task, options):
             reports.append(report)
             print(report.to_markdown(), end="\n\n", flush=True)
+            if options.json is not None:
+                write_text(options.json, "[" + ",\n".join(one.to_json() for one in reports) + "]\n")
     if options.all:
         from anyrefill.evaluate.goals import goal_table
 
         print(goal_table(reports))
-    if options.json is not None:
-        write_text(options.json, "[" + ",\n".join(report.to_json() for report in reports) + "]\n")
 
 
 def _asked_for(options: Evaluate) -> list[str]:
@@ -89,12 +101,12 @@ def _asked_for(options: Evaluate) -> list[str]:
     mixes = [mix for mix in MIXES if set(mix.split("+")) <= set(shipped()) and heldout(mix).is_dir()]
     for task in shipped():
         refuse_missing(task)
-    return ["backbone", *shipped(), *mixes]
+    return [BACKBONE, *shipped(), *mixes]
 
 
 def _reports(task: str, options: Evaluate) -> "Iterator[Report]":
     """Yield the report of one task, or the three of the bare backbone."""
-    if task != "backbone":
+    if task != BACKBONE:
         yield _evaluate_one(task, options)
         return
     from anyrefill.evaluate import base
@@ -126,6 +138,7 @@ def _evaluate_one(task: str, options: Evaluate) -> "Report":
     from anyrefill.painter import load
 
     painter = load(task, options.backbone, options.adapter, dtype=_dtype(options))
+    tell(painter.notes)
     run = evaluating(
         painter,
         held_out_pairs(painter.task, painter.size, options.pairs, options.limit),

@@ -1,7 +1,5 @@
 """`anyrefill paint`."""
 
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,7 +13,9 @@ from anyrefill.cli.common import (
     TaskName,
     check_counts,
     check_picture,
+    check_seed,
     check_strengths,
+    tell,
     with_bar,
 )
 
@@ -86,6 +86,7 @@ class Paint:
 
 def paint(options: Paint) -> None:
     """Paint one picture and print where it is."""
+    check_seed(options.seed)
     check_counts(steps=options.steps, best_of=options.best_of)
     check_strengths(
         guidance=options.guidance, temperature=options.temperature, reference_guidance=options.reference_guidance
@@ -118,7 +119,7 @@ def paint(options: Paint) -> None:
         size=options.size,
         way=options.way,
     )
-    _tell(request.notes)
+    tell(request.notes)
     run = painter.fulfilling(
         request,
         steps=options.steps,
@@ -130,12 +131,6 @@ def paint(options: Paint) -> None:
         repair_colour=options.repair_colour,
     )
     *_, last = with_bar(run, options.task)
-    _tell(last.notes)
+    tell(last.notes)
     images.save(images.to_pil(last.panels[0]), options.out)
     print(options.out)
-
-
-def _tell(notes: Sequence[str]) -> None:
-    """Print what the user should know."""
-    for note in notes:
-        print(f"note: {note}", file=sys.stderr)

@@ -44,6 +44,7 @@ def training(config: TrainConfig) -> Generator[Cached | Note | Step, None, None]
     run = yield from _prepare(config)
     yield from run.resume()
     if run.learner.step >= run.steps:
+        run.hand_out()
         yield Note(text=f"The run in {config.out} is finished: {run.adapter} is there.")
     try:
         while run.learner.step < run.steps:
@@ -127,8 +128,8 @@ class _Run:
         is_last = learner.step == self.steps
         validation = self._validate() if is_last or learner.step % config.validate_every == 0 else None
         self._record(learned, seconds, validation)
-        if is_last and self.is_first:
-            self._save_adapter(self.adapter)
+        if is_last:
+            self.hand_out()
         if is_last or learner.step % config.save_every == 0:
             self.save()
         return Step(
@@ -139,6 +140,11 @@ class _Run:
             adapter=self.adapter if is_last else None,
             validation=validation,
         )
+
+    def hand_out(self) -> None:
+        """Write the adapter of a finished run, as the settings ask for it now."""
+        if self.is_first:
+            self._save_adapter(self.adapter)
 
     def save(self) -> None:
         """Write a checkpoint."""
