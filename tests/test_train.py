@@ -93,7 +93,7 @@ def test_checkpoints_that_are_all_damaged_stop_the_run(config: TrainConfig, tmp_
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "state-0000002.pt").write_bytes(b"PK\x03\x04 half")
     with pytest.raises(UserError, match="No checkpoint in .* can be read; remove the folder to start anew"):
-        Checkpoint(replace(config, out=tmp_path), "").load()
+        Checkpoint(replace(config, out=tmp_path), "", "").load()
 
 
 def test_a_finished_run_says_so(config: TrainConfig, whole: Path) -> None:
@@ -119,6 +119,38 @@ def test_a_finished_run_hands_its_adapter_out_again(config: TrainConfig, whole: 
 def test_another_run_is_not_gone_on_with(config: TrainConfig, whole: Path) -> None:
     with pytest.raises(UserError, match="of a run with another lr; give another --out"):
         list(train(replace(config, out=whole, lr=3e-4)))
+
+
+def test_another_prompt_is_not_gone_on_with(config: TrainConfig, tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    text = "from anyrefill.tasks import Task\ntask = Task(name='mine', summary='any', prompt='{}')\n"
+    path.write_text(text.format("one way"))
+    run = replace(config, task=str(path), out=tmp_path / "run")
+    close_after(run, 2)
+    path.write_text(text.format("another"))
+    with pytest.raises(UserError, match="of a run with another base, prompt or mask; give another --out"):
+        list(train(run))
+    path.write_text(text.format("one way"))
+    finished(run)
+
+
+def test_moved_pairs_are_the_same_pairs(config: TrainConfig, whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(config.pairs, tmp_path / "moved")
+    out = tmp_path / "run"
+    close_after(replace(config, out=out), 2)
+    weights = finished(replace(config, out=out, pairs=tmp_path / "moved"))
+    assert same(weights, load_file(whole / "adapter.safetensors"))
+
+
+def test_two_processes_do_not_train_into_one_folder(config: TrainConfig, tmp_path: Path) -> None:
+    first = training(replace(config, out=tmp_path))
+    for record in first:
+        if isinstance(record, Step):
+            break
+    with pytest.raises(UserError, match="Another process is training into"):
+        list(train(replace(config, out=tmp_path)))
+    first.close()
+    assert list(train(replace(config, out=tmp_path)))[-1].step == 4
 
 
 def test_parts_of_a_batch_add_up(config: TrainConfig, whole: Path, tmp_path: Path) -> None:

@@ -22,12 +22,15 @@ from anyrefill.train.store import file_digest
 __all__ = ["Checkpoint", "State"]
 
 FREE = (
-    "out", "steps", "min_epochs", "save_every", "keep", "cache", "device",
+    "out", "pairs", "steps", "min_epochs", "save_every", "keep", "cache", "device",
     "validate_every", "samples", "track", "plan", "checkpointing", "steps_paint",
     "temperature_paint",
     "reference_guidance_paint",
 )  # fmt: skip
-"""Settings that may change when a run goes on."""
+"""Settings that may change when a run goes on; where the pairs lie, too, since their manifest says what they are."""
+
+CONTENT = "base, prompt or mask"
+"""What a sentence calls them."""
 
 DEFAULTS = {field.name: str(field.default) for field in fields(TrainConfig)}
 """What an option was before it existed."""
@@ -57,11 +60,17 @@ class State:
 class Checkpoint:
     """The files `state-STEP.pt` of a run's folder, each with its sha256 beside it."""
 
-    def __init__(self, config: TrainConfig, manifest: str) -> None:
-        """Name the run: all settings that shape its weights, and its pairs."""
+    def __init__(self, config: TrainConfig, manifest: str, content: str) -> None:
+        """Name the run.
+
+        Args:
+            config: all settings that shape its weights.
+            manifest: of its pairs.
+            content: of its base's weights, its prompts and its masks.
+        """
         self.folder, self.keep = config.out / "checkpoints", config.keep
         self.run = {key: str(value) for key, value in asdict(config).items() if key not in FREE}
-        self.run["manifest"] = manifest
+        self.run |= {"manifest": manifest, CONTENT: content}
 
     def load(self) -> tuple[State | None, list[str]]:
         """Return the newest state that is whole, None where there is none, and sentences about damaged ones.
@@ -103,8 +112,11 @@ class Checkpoint:
         yield from sorted(self.folder.glob("state-*.pt"), reverse=True)
 
     def _refuse_another(self, path: Path, run: Mapping[str, str]) -> None:
-        """Refuse the state of a run with other settings or pairs."""
-        changed = sorted(key for key, value in self.run.items() if run.get(key, DEFAULTS.get(key)) != value)
+        """Refuse the state of a run with other settings, pairs, prompts, masks or weights of the base.
+
+        What the state does not know, since an earlier version wrote it, is not compared.
+        """
+        changed = sorted(key for key, value in self.run.items() if run.get(key, DEFAULTS.get(key, value)) != value)
         if changed:
             raise UserError(f"{path} is of a run with another {', '.join(changed)}; give another --out.")
 

@@ -1,11 +1,13 @@
 """A training run from its first step, or the one it was stopped at, to its adapter."""
 
+import hashlib
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
 import torch
+from filelock import BaseFileLock, FileLock, Timeout
 
 from anyrefill import images, tasks
 from anyrefill.backbone.embedded import find_base
@@ -74,6 +76,7 @@ class _Run:
         world: the processes that train together.
         steps: of the whole run.
         log: of the steps; the first process keeps it.
+        lock: of the run's folder, held as long as the first process trains.
     """
 
     config: TrainConfig
@@ -89,6 +92,7 @@ class _Run:
     world: World
     steps: int
     log: Log | None
+    lock: BaseFileLock | None
 
     @property
     def adapter(self) -> Path:
@@ -155,6 +159,8 @@ class _Run:
         """Close what is open."""
         if self.log is not None:
             self.log.finish()
+        if self.lock is not None:
+            self.lock.release()
         self.world.leave()
 
     def _validate(self) -> float | None:
@@ -231,6 +237,7 @@ def _prepare(config: TrainConfig) -> Generator[Cached, None, _Run]:
     if samples or config.weighing == "reach":
         backbone.bring("vae")
     trained, beginning = begin(config, task, backbone)
+    content = _content(backbone, caches)
     world.shard(backbone.transformer)
     few = torch.stack([caches[0].store[key]["clean"] for key in caches[0].pictures[:4]])
     channels = channel_weights(config.weighing, backbone, few, caches[0].height, caches[0].width)
@@ -250,11 +257,33 @@ def _prepare(config: TrainConfig) -> Generator[Cached, None, _Run]:
         held_out=held_out,
         looks=caches[len(buckets) :],
         learner=Learner(config, masters, predict, world, steps, channels),
-        checkpoint=Checkpoint(config, " ".join(cache.manifest for cache in caches)),
+        checkpoint=Checkpoint(config, " ".join(cache.manifest for cache in caches), content),
         world=world,
         steps=steps,
         log=Log(config) if world.rank == 0 else None,
+        lock=_locked(config.out) if world.rank == 0 else None,
     )
+
+
+def _locked(out: Path) -> BaseFileLock:
+    """Keep other processes from training into the same folder; the system lets go of it when this one ends.
+
+    Raises:
+        UserError: another one trains there.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(out / ".lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise UserError(f"Another process is training into {out}.") from error
+    return lock
+
+
+def _content(backbone: FluxFill, caches: Sequence[Cache]) -> str:
+    """Return a digest of what is learnt from: the base's weights, and every encoded prompt and canvas by its name."""
+    names = [name for cache in caches for name in (*cache.prompts, *cache.pictures)]
+    return hashlib.sha256(" ".join([backbone.fingerprint(), *names]).encode()).hexdigest()
 
 
 def _check_sharded(config: TrainConfig, world: World) -> None:
