@@ -13,6 +13,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from anyrefill import UserError, metrics
 from anyrefill.metrics import lpips as lpips_module
+from anyrefill.unpickling import ArraysOnly
 from panels import random_panel
 
 needs_weights = pytest.mark.skipif(
@@ -260,7 +261,7 @@ def test_other_weights_are_refused(tmp_path: Path) -> None:
 
 def test_the_unpickler_runs_nothing() -> None:
     with pytest.raises(pickle.UnpicklingError, match=r"has no place in a file of arrays"):
-        lpips_module._ArraysOnly(io.BytesIO(pickle.dumps(print))).load()
+        ArraysOnly(io.BytesIO(pickle.dumps(print))).load()
 
 
 # ------------------------------------------------------------------ lines and depth as drawn
