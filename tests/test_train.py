@@ -217,6 +217,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(config: TrainConfig, tmp_path: 
         ({"steps": 0}, "--steps must be at least 1, not 0"),
         ({"rank": 0}, "--rank must be at least 1, not 0"),
         ({"lr": 0.0}, "--lr must be above 0"),
+        ({"seed": -1}, "--seed must be at least 0 and at most 1099511627776, not -1"),
         ({"ema": 1.0}, "--ema must be at least 0 and below 1"),
         ({"task": "dept"}, "There is no task 'dept'"),
         ({"targets": "most"}, "no list of LoRA targets 'most'"),

@@ -20,7 +20,6 @@ __all__ = [
     "check_counts",
     "check_picture",
     "check_report",
-    "check_seed",
     "check_strengths",
     "check_writable",
     "tell",
@@ -31,8 +30,6 @@ TaskName = Annotated[str, arg(metavar="TASK")]
 Count = Annotated[int | None, arg(metavar="N")]
 Strength = Annotated[float | None, arg(metavar="G")]
 Picture = Annotated[Path, arg(metavar="PNG")]
-LARGEST_SEED = 2**40
-"""Far below where a seed times the number of a step leaves 64 bits."""
 
 
 def tell(notes: Iterable[str]) -> None:
@@ -62,12 +59,6 @@ def check_counts(**counts: int | None) -> None:
     for name, count in counts.items():
         if count is not None and count < 1:
             raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {count}.")
-
-
-def check_seed(seed: int) -> None:
-    """Refuse seeds that not every generator of random numbers takes."""
-    if not 0 <= seed <= LARGEST_SEED:
-        raise UserError(f"--seed must be at least 0 and at most {LARGEST_SEED}, not {seed}.")
 
 
 def check_strengths(**strengths: float | None) -> None:

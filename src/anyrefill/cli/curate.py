@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from anyrefill.cli.common import TaskName, check_counts, check_seed, check_writable, with_bar
+from anyrefill.cli.common import TaskName, check_counts, check_writable, with_bar
 from anyrefill.errors import UserError
 from anyrefill.files import write_text
+from anyrefill.seeds import check_seed
 
 if TYPE_CHECKING:
     from anyrefill.curate import Annotators, Listed, Outcome, Source, Views

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import arg
 
-from anyrefill.cli.common import Count, check_counts, check_seed, check_writable, with_bar
+from anyrefill.cli.common import Count, check_counts, check_writable, with_bar
 from anyrefill.errors import UserError
 from anyrefill.files import write_text
+from anyrefill.seeds import check_seed
 
 if TYPE_CHECKING:
     from anyrefill.demo import Gallery

@@ -12,13 +12,13 @@ from anyrefill.cli.common import (
     Strength,
     check_counts,
     check_report,
-    check_seed,
     check_strengths,
     tell,
     with_bar,
 )
 from anyrefill.errors import UserError
 from anyrefill.files import write_text
+from anyrefill.seeds import check_seed
 
 if TYPE_CHECKING:
     import torch

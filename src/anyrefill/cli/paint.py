@@ -13,11 +13,11 @@ from anyrefill.cli.common import (
     TaskName,
     check_counts,
     check_picture,
-    check_seed,
     check_strengths,
     tell,
     with_bar,
 )
+from anyrefill.seeds import check_seed
 
 __all__ = ["Paint", "paint"]
 

@@ -11,6 +11,7 @@ from anyrefill.backbone.precision import dtype_name, fast_dtype
 from anyrefill.backbone.quantized import Quantize
 from anyrefill.errors import UserError
 from anyrefill.flow import Density
+from anyrefill.seeds import check_seed
 
 __all__ = ["Kind", "Optimizer", "Region", "Track", "TrainConfig", "TrainOptions", "Weighing"]
 
@@ -153,6 +154,7 @@ class TrainConfig:
 
     def _check_ranges(self) -> None:
         """Refuse numbers that are not counts and out of their range."""
+        check_seed(self.seed)
         for name in ("lr", "clip", "logit_std"):
             if not getattr(self, name) > 0:
                 raise UserError(f"--{name.replace('_', '-')} must be above 0, not {getattr(self, name)}.")

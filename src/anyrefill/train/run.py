@@ -260,8 +260,8 @@ def _prepare(config: TrainConfig) -> Generator[Cached, None, _Run]:
         checkpoint=Checkpoint(config, " ".join(cache.manifest for cache in caches), content),
         world=world,
         steps=steps,
-        log=Log(config) if world.rank == 0 else None,
         lock=_locked(config.out) if world.rank == 0 else None,
+        log=Log(config) if world.rank == 0 else None,
     )
 
 
