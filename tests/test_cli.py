@@ -201,6 +201,8 @@ def test_bad_masks_are_refused(size: tuple[int, int], words: str, run: Run, tiny
         (("--out", "out.xyz"), "its name must end in one of .png"),
         (("--out", "grey.png/out.png"), "Cannot write grey.png/out.png"),
         (("--out", "/proc/nowhere/out.png"), "Cannot write /proc/nowhere/out.png"),
+        (("--out", f"{'x' * 300}.png"), "x.png: File name too long"),
+        (("--out", f"{'x' * 300}/out.png"), "x/out.png: File name too long"),
         (("--out", "grey.png"), "it is one of the pictures to read"),
         (("--backbone", "nobody knows it"), "no base model"),
         (("--adapter", "nothing.safetensors"), "There is no adapter nothing.safetensors"),
@@ -360,9 +362,21 @@ def test_seeds_beyond_every_generator_are_refused(run: Run, words: tuple[str, ..
     refused(run(*words, "--seed", seed), "--seed must be at least 0 and at most 1099511627776, not")
 
 
-@pytest.mark.parametrize("words", [("nowhere",), ("--adapter", "age"), ("--no-baselines",)])
-def test_the_backbone_is_evaluated_on_its_own_terms(run: Run, words: tuple[str, ...]) -> None:
-    refused(run("evaluate", "backbone", *words), "The backbone is scored on pairs of its own")
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("nowhere",), "PAIRS"),
+        (("--adapter", "age"), "--adapter"),
+        (("--no-baselines",), "--no-baselines"),
+        (("nowhere", "--adapter", "age"), "PAIRS and --adapter"),
+    ],
+)
+def test_the_backbone_is_evaluated_on_its_own_terms(run: Run, words: tuple[str, ...], named: str) -> None:
+    refused(run("evaluate", "backbone", *words), f"bare and with all baselines: leave out {named}.")
+
+
+def test_a_report_of_too_long_a_name_is_refused(run: Run) -> None:
+    refused(run("evaluate", "deblur", "--json", f"{'x' * 300}.json"), "x.json: File name too long")
 
 
 @pytest.mark.parametrize(
@@ -372,3 +386,18 @@ def test_pairs_made_elsewhere_take_no_options_of_photographs(run: Run, words: tu
     answer = run("curate", "deblur", "--table", "pairs.csv", "--out", "pairs", *words)
     refused(answer, f"{words[0]} goes with PHOTOS")
     assert not Path("pairs").exists()
+
+
+@pytest.mark.parametrize(
+    ("task", "words", "why"),
+    [
+        ("deblur", ("--matcher", "none"), "--matcher does not go with deblur"),
+        ("deblur", ("--scenes", "nowhere"), "--scenes does not go with deblur"),
+        ("ref-inpainting", ("--degrade", "jpeg"), "--degrade does not go with ref-inpainting"),
+        ("ref-inpainting", ("--scenes", "nowhere", "--per-scene", "3"), "--per-scene does not go with --scenes"),
+    ],
+)
+def test_photographs_take_no_options_of_another_kind_of_pair(
+    run: Run, task: str, words: tuple[str, ...], why: str
+) -> None:
+    refused(run("curate", task, "photos", "--out", "pairs", *words), why)

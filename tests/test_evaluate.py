@@ -1,8 +1,9 @@
 """Scores of a painter beside those of baselines."""
 
+import importlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -317,6 +318,35 @@ def test_evaluate_from_the_command_line(
     reports = json.loads((tmp_path / "scores" / "all.json").read_text())
     bare = ["backbone-autoencoder", "backbone-copying", "backbone-inpainting"]
     assert [report["task"] for report in reports] == [*bare, "colorization", "image-to-segment"]
+
+
+def test_what_the_painter_notes_is_told(
+    as_micro: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from anyrefill import cli
+
+    monkeypatch.setenv("ANYREFILL_WEIGHTS", str(tmp_path))
+    write_pairs(some_pairs(1), tmp_path / "pairs")
+    words = ("--adapter", "colorization", "--steps", "1", "--no-baselines")
+    cli.main(["evaluate", "image-to-segment", str(tmp_path / "pairs"), *words])
+    note = "note: The adapter was trained for colorization, not for image-to-segment.\n"
+    assert note in capsys.readouterr().err
+
+
+def test_reports_are_on_disk_before_the_next_is_begun(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from anyrefill import cli
+
+    first = evaluate(copying(), some_pairs(1), baselines=False)
+    found: list[str] = []
+
+    def reports(*_: object) -> Iterator[Report]:
+        yield first
+        found.extend(report["task"] for report in json.loads((tmp_path / "all.json").read_text()))
+        yield first
+
+    monkeypatch.setattr(importlib.import_module("anyrefill.cli.evaluate"), "_reports", reports)
+    cli.main(["evaluate", "deblur", "--json", str(tmp_path / "all.json")])
+    assert found == ["deblur"]
 
 
 def test_a_finished_painting_is_scored_as_the_model_painted_it_too() -> None:

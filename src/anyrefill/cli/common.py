@@ -83,16 +83,20 @@ def check_report(path: Path | None, folders: Sequence[Path]) -> None:
     """Refuse a report that could not be written, or would overwrite a file of the pairs that it is about."""
     if path is None:
         return
+    check_writable(path)
     if path.exists() and any(folder.resolve() in path.resolve().parents for folder in folders):
         raise UserError(f"Cannot write {path}: it is a file of the pairs to read.")
-    check_writable(path)
 
 
 def check_writable(path: Path) -> None:
     """Refuse a file that could not be written, by trying the nearest folder that is there."""
-    if path.is_dir():
+    try:
+        taken = path.is_dir()
+        folder = next(folder for folder in path.absolute().parents if folder.exists())
+    except OSError as error:
+        raise UserError(f"Cannot write {path}: {error.strerror or error}.") from error
+    if taken:
         raise UserError(f"Cannot write {path}: it is a folder.")
-    folder = next(folder for folder in path.absolute().parents if folder.exists())
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass

@@ -32,6 +32,12 @@ OF_PHOTOS = (
 )  # fmt: skip
 """Options that pairs made elsewhere have no use for."""
 
+OF_SINGLE_PHOTOS = ("degrade", "foreground", "depth", "captions")
+"""Options that pairs of two views have no use for."""
+
+OF_VIEWS = ("matcher", "scenes", "shapes", "per_scene")
+"""Options that pairs of one photograph have no use for."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Curate:
@@ -99,6 +105,7 @@ def curate(options: Curate) -> None:
 
     check_free(options.out)
     task = get(options.task)
+    _check_kind(task, options)
     report = write(with_bar(_outcomes(task, options), task.name), options.out, task.name, _settings(options))
     if options.json is not None:
         write_text(options.json, report.to_json())
@@ -124,13 +131,36 @@ def _check(options: Curate) -> None:
 
 
 def _check_photos(options: Curate) -> None:
-    """Refuse options that make pairs of photographs where pairs are made already."""
-    if options.photos is not None:
+    """Refuse options that make pairs of photographs where pairs are made already, or views are listed already."""
+    if options.photos is None:
+        _refuse(options, OF_PHOTOS, "goes with PHOTOS: the pairs of the others are made already")
+    if options.scenes is not None:
+        _refuse(options, ("layout", "per_scene"), "does not go with --scenes, whose files say which views there are")
+
+
+def _check_kind(task: "Task", options: Curate) -> None:
+    """Refuse options of two views where pairs are made of one photograph, and the other way round."""
+    if options.photos is None:
         return
+    if _takes_views(task):
+        _refuse(options, OF_SINGLE_PHOTOS, f"does not go with {task.name}, whose pairs are two views of a scene")
+    else:
+        _refuse(options, OF_VIEWS, f"does not go with {task.name}, whose pairs are made of one photograph")
+
+
+def _refuse(options: Curate, names: Sequence[str], why: str) -> None:
+    """Refuse the first of these options that is not as it is by default."""
     defaults = {field.name: field.default for field in fields(Curate)}
-    for name in OF_PHOTOS:
+    for name in names:
         if getattr(options, name) != defaults[name]:
-            raise UserError(f"--{name.replace('_', '-')} goes with PHOTOS: the pairs of the others are made already.")
+            raise UserError(f"--{name.replace('_', '-')} {why}.")
+
+
+def _takes_views(task: "Task") -> bool:
+    """Return whether a task's pairs are two views of a scene and a hole."""
+    from anyrefill.tasks import given_mask
+
+    return task.make is None and task.mask is given_mask
 
 
 def _check_faces(options: Curate) -> None:
@@ -159,7 +189,6 @@ def _outcomes(task: "Task", options: Curate) -> "Iterator[Outcome]":
 def _candidates(task: "Task", options: Curate) -> "tuple[Sequence[Any], Callable[[], Curation[Any]]]":
     """Return the candidates, and what prepares a process to make pairs of them."""
     from anyrefill.curate import find_photos, list_folders, list_table
-    from anyrefill.tasks import given_mask
 
     if options.references is not None and options.targets is not None:
         listed = list_folders(options.references, options.targets, options.masks, options.licence)
@@ -168,7 +197,7 @@ def _candidates(task: "Task", options: Curate) -> "tuple[Sequence[Any], Callable
         return list_table(options.table, options.licence), partial(_of_listed, task, options)
     if options.photos is None:
         raise RuntimeError("checked before")
-    if task.make is None and task.mask is given_mask:
+    if _takes_views(task):
         return _views(options, options.photos), partial(_of_views, task, options)
     return find_photos(options.photos, options.layout, options.licence), partial(_of_photos, task, options)
 

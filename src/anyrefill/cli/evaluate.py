@@ -72,8 +72,7 @@ def evaluate(options: Evaluate) -> None:
     check_strengths(guidance=options.guidance)
     if options.all == (options.task is not None):
         raise UserError("Give either a task or --all.")
-    if options.task == BACKBONE and (options.pairs is not None or options.adapter is not None or not options.baselines):
-        raise UserError("The backbone is scored on pairs of its own, bare and with all baselines: leave the rest out.")
+    _check_backbone(options)
     check_report(options.json, () if options.pairs is None else (options.pairs,))
     reports: list[Report] = []
     for task in _asked_for(options):
@@ -86,6 +85,20 @@ def evaluate(options: Evaluate) -> None:
         from anyrefill.evaluate.goals import goal_table
 
         print(goal_table(reports))
+
+
+def _check_backbone(options: Evaluate) -> None:
+    """Refuse by name what the bare backbone would ignore."""
+    if options.task != BACKBONE:
+        return
+    ignored = {
+        "PAIRS": options.pairs is not None,
+        "--adapter": options.adapter is not None,
+        "--no-baselines": not options.baselines,
+    }
+    if any(ignored.values()):
+        given = " and ".join(name for name, is_given in ignored.items() if is_given)
+        raise UserError(f"The backbone is scored on pairs of its own, bare and with all baselines: leave out {given}.")
 
 
 def _asked_for(options: Evaluate) -> list[str]:
