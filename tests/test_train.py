@@ -19,7 +19,7 @@ from anyrefill.backbone import precision
 from anyrefill.backbone.adapters.files import load_adapter, read_passport
 from anyrefill.backbone.fill import FluxFill
 from anyrefill.errors import UserError
-from anyrefill.train import Cached, Note, Step, TrainConfig, rate, train, training
+from anyrefill.train import Cached, Note, Step, TrainConfig, rate, store, train, training
 from anyrefill.train.checkpoint import Checkpoint
 from anyrefill.train.data import _rows, draw, steps_of
 from anyrefill.train.log import Entry, curve
@@ -132,6 +132,15 @@ def test_another_prompt_is_not_gone_on_with(config: TrainConfig, tmp_path: Path)
         list(train(run))
     path.write_text(text.format("one way"))
     finished(run)
+
+
+def test_a_run_goes_on_where_encodings_have_other_names(
+    config: TrainConfig, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = replace(config, out=tmp_path)
+    close_after(run, 2)
+    monkeypatch.setattr(store, "VERSION", store.VERSION + 1)  # as on another device, or with another torch
+    assert same(finished(run), load_file(whole / "adapter.safetensors"))
 
 
 def test_moved_pairs_are_the_same_pairs(config: TrainConfig, whole: Path, tmp_path: Path) -> None:

@@ -92,8 +92,12 @@ def test_canvases_are_named_by_pixels_mask_and_weights(tiny: Path, tmp_path: Pat
     assert len(set(cache.pictures)) == 2
     other_rule = replace(task, mask=lambda pair: torch.ones_like(pair.target[:1]).triu())
     files = [file_digest(path) for path in (folder.rows[0].reference, folder.rows[0].target, None)]
-    assert Encoder(task, backbone).picture_key(folder, 0, files) == cache.pictures[0]
-    assert Encoder(other_rule, backbone).picture_key(folder, 0, files) != cache.pictures[0]
+
+    def picture_key(encoder: Encoder) -> str:
+        return encoder.picture_key(folder, files, encoder.mask_name(folder, 0))
+
+    assert picture_key(Encoder(task, backbone)) == cache.pictures[0]
+    assert picture_key(Encoder(other_rule, backbone)) != cache.pictures[0]
     batch = cache.batch([0, 1], [False, True], torch.ones(2), torch.Generator())
     assert batch.fill.shape == (2, 32, 320)
     assert set(batch.fill[..., -256:].unique().tolist()) == {0.0, 1.0}

@@ -81,6 +81,8 @@ class Cache:
         width: of the canvases, both panels, in pixels.
         lines: the pairs' places in their folder.
         manifest: sha256 of all captions and pictures, in order.
+        content: sha256 of all prompts and masks, and of the parts of the base that encode; the keys tell of the device
+            and the version of torch, too, this does not.
     """
 
     store: Store
@@ -93,6 +95,7 @@ class Cache:
     width: int
     lines: tuple[int, ...]
     manifest: str
+    content: str
 
     def __len__(self) -> int:
         """Return how many pairs there are."""

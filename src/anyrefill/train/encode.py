@@ -56,8 +56,11 @@ class Encoder:
         self.task, self.backbone, self.side = task, backbone, backbone.settings.panel
         base = Folder.find(backbone.name).path
         number = f"{backbone.dtype} on {backbone.device.type}"
-        self.vae = f"{part_digest(base / 'vae')} {number} {backbone.vae_rule} {backbone.mask_rule}"
-        self.readers = " ".join([*(part_digest(base / part) for part in READERS), number])
+        vae, rules = part_digest(base / "vae"), f"{backbone.vae_rule} {backbone.mask_rule}"
+        readers = [part_digest(base / part) for part in READERS]
+        self.vae = f"{vae} {number} {rules}"
+        self.readers = " ".join([*readers, number])
+        self.parts = [vae, rules, *readers]
 
     def size_of(self, pairs: PairFolder) -> Size:
         """Return the height and width of a folder's panels."""
@@ -67,13 +70,13 @@ class Encoder:
         """Name the encoding of a prompt."""
         return key_of(prompt=prompt, readers=self.readers, length=self.backbone.settings.max_sequence_length)
 
-    def picture_key(self, pairs: PairFolder, index: int, files: Sequence[str]) -> str:
-        """Name the encoding of a pair's canvas; `files` are the digests of its pictures.
-
-        The two mask rules that ship are known by name; what any other paints is looked at.
-        """
+    def mask_name(self, pairs: PairFolder, index: int) -> str:
+        """Name what is painted of a pair: the two mask rules that ship by name; what any other paints is looked at."""
         rule = self.task.mask
-        mask = rule.__name__ if rule in (whole_panel, given_mask) else _tensor_digest(rule(pairs[index]))
+        return rule.__name__ if rule in (whole_panel, given_mask) else _tensor_digest(rule(pairs[index]))
+
+    def picture_key(self, pairs: PairFolder, files: Sequence[str], mask: str) -> str:
+        """Name the encoding of a pair's canvas; `files` are the digests of its pictures, `mask` is its mask's name."""
         height, width = self.size_of(pairs)
         side = height if height == width else f"{height} x {width}"
         return key_of(files=" ".join(files), vae=self.vae, side=side, mask=mask)
@@ -134,10 +137,12 @@ def _plan(bucket: Bucket, encoder: Encoder, store: Store) -> Cache:
     files = [[file_digest(path) for path in (row.reference, row.target, row.mask)] for row in pairs.rows]
     captions = [row.caption for row in pairs.rows]
     words = tuple(encoder.task.fill_prompt(caption) for caption in captions)
+    masks = [encoder.mask_name(pairs, index) for index in range(len(files))]
     manifest = hashlib.sha256(repr(list(zip(captions, files, strict=True))).encode())
+    content = hashlib.sha256(repr([encoder.parts, words, masks]).encode())
     return Cache(
         store=store,
-        pictures=tuple(encoder.picture_key(pairs, index, digests) for index, digests in enumerate(files)),
+        pictures=tuple(encoder.picture_key(pairs, *named) for named in zip(files, masks, strict=True)),
         prompts=tuple(map(encoder.prompt_key, words)),
         words=words,
         empty=encoder.prompt_key(""),
@@ -146,6 +151,7 @@ def _plan(bucket: Bucket, encoder: Encoder, store: Store) -> Cache:
         width=2 * width,
         lines=bucket.lines,
         manifest=manifest.hexdigest(),
+        content=content.hexdigest(),
     )
 
 

@@ -281,9 +281,8 @@ def _locked(out: Path) -> BaseFileLock:
 
 
 def _content(backbone: FluxFill, caches: Sequence[Cache]) -> str:
-    """Return a digest of what is learnt from: the base's weights, and every encoded prompt and canvas by its name."""
-    names = [name for cache in caches for name in (*cache.prompts, *cache.pictures)]
-    return hashlib.sha256(" ".join([backbone.fingerprint(), *names]).encode()).hexdigest()
+    """Return a digest of what is learnt with: the base's weights, every prompt and every mask."""
+    return hashlib.sha256(" ".join([backbone.fingerprint(), *(one.content for one in caches)]).encode()).hexdigest()
 
 
 def _check_sharded(config: TrainConfig, world: World) -> None:
