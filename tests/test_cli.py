@@ -379,6 +379,33 @@ def test_a_report_of_too_long_a_name_is_refused(run: Run) -> None:
     refused(run("evaluate", "deblur", "--json", f"{'x' * 300}.json"), "x.json: File name too long")
 
 
+@pytest.mark.parametrize("words", [("evaluate", "deblur"), ("curate", "deblur", "--out", "pairs"), ("doctor",)])
+def test_a_folder_of_too_long_a_name_is_refused(run: Run, words: tuple[str, ...]) -> None:
+    refused(run(*words, "x" * 300), f"Cannot read {'x' * 300}: File name too long")
+
+
+def test_a_task_and_an_adapter_of_too_long_names_are_refused(run: Run, photo: Path) -> None:
+    refused(run("paint", f"{'x' * 300}.py", photo.name), "x.py: File name too long")
+    refused(run("paint", "deblur", photo.name, "--adapter", "x" * 300), "x: File name too long")
+
+
+@pytest.mark.parametrize(
+    ("words", "taken"),
+    [
+        (("photos",), "photos/grey.json"),
+        (("--table", "pairs.csv"), "pairs.csv"),
+        (("--references", "before", "--targets", "after"), "after/facts.json"),
+    ],
+)
+def test_the_report_of_curation_takes_the_place_of_nothing_to_read(
+    run: Run, words: tuple[str, ...], taken: str
+) -> None:
+    Path(taken).parent.mkdir(exist_ok=True)
+    Path(taken).write_text("mine")
+    refused(run("curate", "deblur", *words, "--out", "pairs", "--json", taken), f"Cannot write {taken}: ")
+    assert Path(taken).read_text() == "mine"
+
+
 @pytest.mark.parametrize(
     "words", [("--degrade", "jpeg"), ("--scenes", "nowhere"), ("--layout", "div2k-train"), ("--depth", "ID")]
 )

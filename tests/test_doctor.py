@@ -534,5 +534,5 @@ def test_a_report_never_takes_the_place_of_the_pairs(
         with pytest.raises(SystemExit) as stop:
             cli.main([*words, option, str(pairs / METADATA)])
         assert stop.value.code == 2
-        assert "it is a file of the pairs to read" in capsys.readouterr().err
+        assert " is to be read." in capsys.readouterr().err
     assert (pairs / METADATA).read_bytes() == before

@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from errno import ENAMETOOLONG
 from itertools import dropwhile, takewhile
 from typing import Any, NoReturn
 
@@ -74,6 +75,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         command.run(_parse(command.options(), words))
     except UserError as error:
         _fail(str(error))
+    except OSError as error:
+        if error.errno != ENAMETOOLONG:
+            raise
+        _fail(f"Cannot read {error.filename}: {error.strerror}.")
     except KeyboardInterrupt:
         print("anyrefill: stopped.", file=sys.stderr)
         sys.exit(130)

@@ -79,13 +79,14 @@ def check_picture(out: Path, inputs: Sequence[Path | None]) -> None:
     check_writable(out)
 
 
-def check_report(path: Path | None, folders: Sequence[Path]) -> None:
-    """Refuse a report that could not be written, or would overwrite a file of the pairs that it is about."""
+def check_report(path: Path | None, sources: Sequence[Path | None]) -> None:
+    """Refuse a report that could not be written, or would overwrite a file that is read, or one in a folder that is."""
     if path is None:
         return
     check_writable(path)
-    if path.exists() and any(folder.resolve() in path.resolve().parents for folder in folders):
-        raise UserError(f"Cannot write {path}: it is a file of the pairs to read.")
+    for source in sources:
+        if source is not None and path.exists() and path.resolve().is_relative_to(source.resolve()):
+            raise UserError(f"Cannot write {path}: {source} is to be read.")
 
 
 def check_writable(path: Path) -> None:

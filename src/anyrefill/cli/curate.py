@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from anyrefill.cli.common import TaskName, check_counts, check_writable, with_bar
+from anyrefill.cli.common import TaskName, check_counts, check_report, check_writable, with_bar
 from anyrefill.errors import UserError
 from anyrefill.files import write_text
 from anyrefill.seeds import check_seed
@@ -125,8 +125,8 @@ def _check(options: Curate) -> None:
     check_counts(size=options.size, batch=options.batch, per_scene=options.per_scene)
     if options.size is not None and options.size % 16:
         raise UserError(f"--size must be a multiple of 16, not {options.size}.")
-    if options.json is not None:
-        check_writable(options.json)
+    read = ("photos", "references", "targets", "masks", "table", "scenes", "shapes")
+    check_report(options.json, [getattr(options, name) for name in read])
     check_writable(options.out / "metadata.jsonl")
 
 

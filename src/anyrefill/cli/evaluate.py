@@ -73,7 +73,7 @@ def evaluate(options: Evaluate) -> None:
     if options.all == (options.task is not None):
         raise UserError("Give either a task or --all.")
     _check_backbone(options)
-    check_report(options.json, () if options.pairs is None else (options.pairs,))
+    check_report(options.json, (options.pairs,))
     reports: list[Report] = []
     for task in _asked_for(options):
         for report in _reports(task, options):
