@@ -1,6 +1,9 @@
 """Put the embedded backbone together as one folder in diffusers' layout, bf16 safetensors, and report its size.
 
-python -m recipes.micro.pack                       # into src/anyrefill/assets/micro
+    python -m recipes.micro.pack                       # into src/anyrefill/assets/micro
+    python -m recipes.micro.pack --decoder RUN         # only what recipes.micro.autoencoder --out RUN has learnt
+
+Adapters that are there stay.
 """
 
 import argparse
@@ -38,7 +41,7 @@ def pack(out: Path, home: Path = HOME) -> None:
     if (home / "autoencoder" / "ema.pt").exists():
         vae.decoder.load_state_dict(torch.load(home / "autoencoder" / "ema.pt"))
     transformer.bfloat16().save_pretrained(out / "transformer")
-    vae.bfloat16().save_pretrained(out / "vae")
+    save(vae, out / "vae")
     text = home / "text"
     T5EncoderModel.from_pretrained(text / "text_encoder_2").bfloat16().save_pretrained(out / "text_encoder_2")
     CLIPTextModel.from_pretrained(text / "text_encoder").bfloat16().save_pretrained(out / "text_encoder")
@@ -51,18 +54,40 @@ def pack(out: Path, home: Path = HOME) -> None:
     (out / "anyrefill.json").write_text(json.dumps(SETTINGS, indent=2) + "\n")
 
 
+def save(vae: AutoencoderKL, folder: Path) -> None:
+    """Write an autoencoder in bfloat16, without the path that it was read from."""
+    vae.register_to_config(_name_or_path="")
+    vae.bfloat16().save_pretrained(folder)
+
+
+def pack_decoder(run: Path, out: Path) -> None:
+    """Put a run's averaged decoder in the place of the packed one; encoder, transformer and adapters stay."""
+    vae = AutoencoderKL.from_pretrained(out / "vae")
+    vae.decoder.load_state_dict(torch.load(run / "ema.pt"))
+    save(vae, out / "vae")
+
+
+def replace(out: Path) -> None:
+    """Pack everything anew in the place of what is there, but for the adapters."""
+    temporary = out.with_name(out.name + ".new")
+    shutil.rmtree(temporary, ignore_errors=True)
+    pack(temporary)
+    if (out / "adapters").exists():
+        shutil.copytree(out / "adapters", temporary / "adapters")
+    shutil.rmtree(out, ignore_errors=True)
+    temporary.rename(out)
+
+
 def main() -> None:
     """Pack and print what each part weighs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--out", type=Path, default=ASSETS)
+    parser.add_argument("--decoder", type=Path, help="folder of a run of recipes.micro.autoencoder")
     args = parser.parse_args()
-    temporary = args.out.with_name(args.out.name + ".new")
-    shutil.rmtree(temporary, ignore_errors=True)
-    pack(temporary)
-    if (args.out / "adapters").exists():
-        shutil.copytree(args.out / "adapters", temporary / "adapters")
-    shutil.rmtree(args.out, ignore_errors=True)
-    temporary.rename(args.out)
+    if args.decoder is not None:
+        pack_decoder(args.decoder, args.out)
+    else:
+        replace(args.out)
     for part in sorted(path for path in args.out.iterdir() if path.is_dir()):
         print(f"{part.name:16} {sum(f.stat().st_size for f in part.rglob('*') if f.is_file()) / 1e6:7.2f} MB")
     print(f"{'all':16} {sum(f.stat().st_size for f in args.out.rglob('*') if f.is_file()) / 1e6:7.2f} MB")

@@ -91,6 +91,15 @@ class Codec:
         """Keep both matrices: rows (16, 192) and columns (192, 16), patches as pixel_unshuffle lays them out."""
         self.rows, self.columns = rows, columns
 
+    @classmethod
+    @torch.no_grad()
+    def of(cls, vae: AutoencoderKL, count: int = 1024) -> "Codec":
+        """Return the code that an encoder written by `write_encoder` carries, from what it makes of random patches."""
+        patches = torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+        latents = vae.encode(patches).latent_dist.mode().flatten(1)
+        rows = torch.linalg.lstsq(pixel_unshuffle(patches, 8).flatten(1), latents).solution.mT.contiguous()
+        return cls(rows, torch.linalg.pinv(rows))
+
     def encode(self, x: Tensor) -> Tensor:
         """Return latents (B, 16, H/8, W/8) of pixels in [-1, 1]."""
         return torch.einsum("kd,bdhw->bkhw", self.rows, pixel_unshuffle(x, 8))

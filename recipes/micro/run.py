@@ -76,4 +76,4 @@ def take_gradients(model: nn.Module, worker: nn.Module, count: int) -> None:
         dist.all_reduce(flat)
         flat /= count
     for (parameter, gradient), part in zip(pairs, flat.split([g.numel() for _, g in pairs]), strict=True):
-        parameter.grad = part.view_as(gradient)
+        parameter.grad = torch.empty_like(parameter).copy_(part.view_as(gradient))  # laid out as the parameter is
