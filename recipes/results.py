@@ -44,9 +44,9 @@ from `docs/results/*.json`, every picture's score among them, and are what `anyr
 {goals}
 
 Where a goal is missed, that is the state; [the log](log.md) says what was tried. `kid_alex` is a kernel distance of the
-painted pictures to the real ones in AlexNet's features, `depth_vgg` the correlation with what a linear readout of
+painted pictures to the real ones in AlexNet's features, `depth_vgg` the correlation with what a small network on
 VGG16's features takes for depth, `iou_u2netp` the IoU with what U2-Net-p takes for the subject: the row
-"the true target" tells how well these see on real photographs. `identity_dlib` is how far the painted face is
+"the true target" tells how well these see on the true pictures. `identity_dlib` is how far the painted face is
 from the reference's by dlib's network of faces (0.6 between strangers on photographs). gender-described has the pairs
 of gender, with captions that tell of hair and beard, too, which the reference cannot show.
 

@@ -8,8 +8,10 @@ import pytest
 import torch
 from PIL import Image
 from recipes import nearness as recipe
+from safetensors.torch import save_file
 
-from anyrefill import Pair, UserError, judges, metrics
+from anyrefill import Pair, UserError, judges, metrics, tasks
+from anyrefill.demo.examples import examples
 from anyrefill.metrics import nearness, weights
 from anyrefill.metrics.faces import Faces
 from anyrefill.metrics.features import kernel_distance
@@ -105,7 +107,7 @@ def test_noise_is_far_from_smooth_pictures() -> None:
 
 
 @needs_vgg
-def test_a_readout_learns_what_brightness_tells(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_head_learns_where_the_near_things_are(tmp_path: Path) -> None:
     def pair(seed: int) -> Pair:
         """Return a picture whose busy half is near."""
         near = torch.zeros(1, 64, 64)
@@ -113,18 +115,25 @@ def test_a_readout_learns_what_brightness_tells(monkeypatch: pytest.MonkeyPatch,
         near = near if seed % 2 else near.flip(2)
         return Pair(reference=random_panel(64, 64, seed) * near, target=(2 * near - 1).repeat(3, 1, 1))
 
-    monkeypatch.setattr(nearness, "READOUT", tmp_path / "readout.safetensors")
-    with pytest.raises(UserError, match="readout of nearness is not in this installation"):
-        nearness.nearness_vgg(pair(0).reference)
-    weight, bias = recipe.fit([pair(seed) for seed in range(6)], ridge=0.03)
-    from safetensors.torch import save_file
-
-    save_file({"weight": weight, "bias": bias}, tmp_path / "readout.safetensors")
+    head = tmp_path / "head.safetensors"
+    with pytest.raises(UserError, match=r"sees depth is not in this installation: .*head.safetensors is missing"):
+        nearness.nearness_vgg(pair(0).reference, head)
+    seen = [recipe.observed(found.reference, found.target) for found in map(pair, range(6))]
+    save_file(recipe.fit(seen, epochs=12, batch=3).state_dict(), head)
     for seed in (10, 11):
-        found = pair(seed)
-        swapped = Pair(reference=found.target, target=found.reference)
-        assert judges.depth_vgg(found.reference, swapped) > 0.7
-        assert judges.depth_vgg(pair(seed + 1).reference, swapped) < -0.5
+        right, wrong = pair(seed), pair(seed + 1)
+        assert metrics.depth_correlation(nearness.nearness_vgg(right.reference, head), right.target[:1]) > 0.7
+        assert metrics.depth_correlation(nearness.nearness_vgg(wrong.reference, head), right.target[:1]) < -0.5
+
+
+@needs_vgg
+def test_the_shipped_head_sees_the_depth_of_pictures_that_it_was_not_trained_on() -> None:
+    task = tasks.get("depth-to-image")
+    pairs = [example.pair for example in examples(task, (128, 128))]
+    right = [judges.depth_vgg(pair.target, pair) for pair in pairs]
+    mirrored = [judges.depth_vgg(pair.target.flip(2), pair) for pair in pairs]
+    assert min(right) > 0.8
+    assert all(seen > other for seen, other in zip(right, mirrored, strict=True)), "it looks at the picture"
 
 
 @pytest.mark.skipif(not (WEIGHTS / "u2netp.onnx").is_file(), reason="run recipes/weights.py")

@@ -7,10 +7,12 @@ import pytest
 import torch
 from diffusers.models.transformers.transformer_flux import FluxPosEmbed
 from recipes.micro.fast_norm import make_fast
-from recipes.micro.pca import fit, make_autoencoder, write_encoder
+from recipes.micro.pca import Codec, fit, make_autoencoder, write_encoder
+from recipes.micro.run import take_gradients
 from recipes.micro.transformer import AXES, HEAD, place_bias
 from recipes.world.canvases import TONES, diptych, single
 from recipes.world.sources import held_out_by_hash, words_of
+from torch import nn
 from torch.nn.functional import avg_pool2d, interpolate
 
 from anyrefill.backbone.kernels import pair_rotation
@@ -48,6 +50,19 @@ def test_the_encoder_is_the_linear_code() -> None:
     wanted = codec.encode(x)
     assert wanted.std() > 0.5
     assert float((found - wanted).norm() / wanted.norm()) < 2e-3
+    assert float((Codec.of(vae).encode(x) - wanted).norm() / wanted.norm()) < 2e-3, "the code is read back"
+
+
+def test_the_mean_gradient_lies_in_memory_as_its_parameter_does() -> None:
+    """A fused optimiser walks along both in memory's order, so another order would give each weight another's step."""
+    layer = nn.Conv2d(3, 5, 3).to(memory_format=torch.channels_last)
+    layer(torch.randn(2, 3, 8, 8)).pow(2).sum().backward()
+    wanted = [parameter.grad.clone() for parameter in layer.parameters() if parameter.grad is not None]
+    take_gradients(layer, layer, 1)
+    for parameter, gradient in zip(layer.parameters(), wanted, strict=True):
+        assert parameter.grad is not None
+        assert torch.equal(parameter.grad, gradient)
+        assert parameter.grad.stride() == parameter.stride()
 
 
 def test_the_fast_norm_is_group_norm_and_silu() -> None:

@@ -72,7 +72,7 @@ def iou_u2netp(painted: Panel, pair: Pair) -> float:
 
 
 def depth_vgg(painted: Panel, pair: Pair) -> float:
-    """Return the correlation of what was asked for with the nearness that a readout of VGG16 sees in the photograph.
+    """Return the correlation of what was asked for with the nearness that VGG16 and a head see in the picture.
 
     See `anyrefill.metrics.nearness_vgg`.
 
