@@ -36,8 +36,9 @@ VARIANTS = {"gender-described": "gender", "image-to-segment-any-background": "im
 HEAD = """# Results
 
 Held-out pairs: no photograph, cut-out, emoji, identity or room in them was seen by any training step. Means with 95 %
-intervals (bootstrap; jackknife for distances of sets). Regenerate with `python -m recipes.results`; the numbers come
-from `docs/results/*.json`, every picture's score among them, and are what `anyrefill evaluate` prints.
+intervals (bootstrap; jackknife for distances of sets). Measure again with `python -m recipes.results --redo all`; the
+numbers come from `docs/results/*.json`, every picture's score among them, and are what `anyrefill evaluate` prints (of
+gender-described and image-to-segment-any-background when it is given those pairs).
 
 {missing}## Goals
 

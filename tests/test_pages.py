@@ -12,6 +12,7 @@ from recipes.micro import adapters
 from recipes.plots import Point, plot
 
 from anyrefill import Pair, PairFolder, write_pairs
+from anyrefill.backbone.embedded import shipped
 from anyrefill.evaluate import heldout
 from anyrefill.evaluate.report import Report, Row, Score, read_reports
 from anyrefill.files import write_text
@@ -42,6 +43,10 @@ def docs(as_micro: Path, tmp_path: Path) -> Path:
     (run / "adapter.safetensors").touch()
     (run / "log.jsonl").write_text("".join(f'{{"step": {step}, "seconds": 90.0}}\n' for step in (1, 2)))
     return tmp_path
+
+
+def test_every_card_tells_what_goes_wrong() -> None:
+    assert set(shipped()) == set(cards.FAILURES)
 
 
 def test_a_card_tells_training_scores_and_pairs(docs: Path) -> None:

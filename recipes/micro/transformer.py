@@ -1,4 +1,4 @@
-"""Pretrain the transformer of the embedded backbone: 19 M parameters in FLUX.1-Fill's layout.
+"""Pretrain the transformer of the embedded backbone: 17.6 M parameters in FLUX.1-Fill's layout.
 
     torchrun --nproc-per-node 2 -m recipes.micro.transformer --hours 2      # again to go on; a kill loses 5 minutes
     ... --start-from src/anyrefill/assets/micro/transformer                 # from the shipped weights
