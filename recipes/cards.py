@@ -35,7 +35,7 @@ FAILURES = {
     "depth-to-image": "The layout stands, but things are soft blobs: neither depth nor words tell what they are.",
     "gender": "Hair turns to a halo through which the old outline shows, and faces are soft.",
     "image-to-canny": "In busy texture the lines close to a grid of small cells; faint edges are missing.",
-    "image-to-depth": "Floor and walls are right, things on them soft heaps of 16-pixel tiles; thin parts and outlines go.",
+    "image-to-depth": "Floor and walls are right, what stands on them soft heaps of 16-pixel tiles; thin parts go.",
     "image-to-segment": "A subject as busy as what is behind it is found in part or not at all; thin parts go.",
     "ref-inpainting": "Colours come from the right places, shapes smeared; the adapter hardly beats the bare backbone.",
     "relight": "The light's colour arrives, its side only weakly; fine shadows of the first light stay.",
