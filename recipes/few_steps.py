@@ -51,8 +51,7 @@ give one answer among them. Without noise (`--temperature 0`) no seed shows in t
 (`--reference-guidance 2`) the reference counts for twice what it did in training, at two backbone calls a step. An
 arrow tells which way is better; the last column is what the shipped adapter asks for, which `anyrefill paint --steps N
 --temperature T --reference-guidance W` overrules. Rows with "-" are older, some of the painting as the model left it;
-all but deblur's were decoded before the decoder's last training (docs/log.md, session 8).
-Made by `python -m recipes.few_steps`.
+docs/log.md says which were decoded before the decoder's last training. Made by `python -m recipes.few_steps`.
 """
 
 

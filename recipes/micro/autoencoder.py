@@ -4,8 +4,8 @@
     torchrun --nproc-per-node 2 -m recipes.micro.autoencoder --hours 2 --start-from src/anyrefill/assets/micro/vae
 
 Loss: L1 + 2 MSE + 0.15 LPIPS (alex). Latents are disturbed by a little noise, as a sampler leaves it. The encoder
-stays as it is, so the transformer's latents do not move while the decoder improves. `recipes.micro.pack --vae` ships
-a better decoder alone: transformer and adapters stay what they are.
+stays as it is, so the transformer's latents do not move while the decoder improves. `recipes.micro.pack --decoder`
+ships a better decoder alone: transformer and adapters stay what they are.
 """
 
 import argparse
@@ -15,7 +15,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-import torch.distributed as dist
 from diffusers import AutoencoderKL
 from torch.nn.functional import l1_loss, mse_loss
 
@@ -24,7 +23,7 @@ from anyrefill.files import whole
 from anyrefill.metrics import Lpips
 from recipes.micro.fast_norm import make_fast
 from recipes.micro.pca import BANKS, RUN, Codec, crops
-from recipes.micro.run import Ema, join, load_state, save_state, take_gradients
+from recipes.micro.run import Ema, agreed, join, load_state, save_state, take_gradients
 
 
 @torch.no_grad()
@@ -134,15 +133,6 @@ def main() -> None:
         if rank == 0 and (share >= 1 or time.time() - saved > 300):
             trainer.keep()
             saved = time.time()
-
-
-def agreed(share: float, workers: int) -> float:
-    """Return the first process's share of the time, so that all end at one step."""
-    if workers == 1:
-        return share
-    told = torch.tensor([share], dtype=torch.float64)
-    dist.broadcast(told, 0)
-    return told.item()
 
 
 if __name__ == "__main__":

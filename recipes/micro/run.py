@@ -68,6 +68,15 @@ def join() -> tuple[int, int]:
     return dist.get_rank(), dist.get_world_size()
 
 
+def agreed(value: float, count: int) -> float:
+    """Return the first process's value in every process, so that all end at one step."""
+    if count == 1:
+        return value
+    told = torch.tensor(value, dtype=torch.float64)
+    dist.broadcast(told, 0)
+    return told.item()
+
+
 def take_gradients(model: nn.Module, worker: nn.Module, count: int) -> None:
     """Give the model, in float32, the mean over the processes of its worker's gradients."""
     pairs = [(p, q.grad) for p, q in zip(model.parameters(), worker.parameters(), strict=True) if q.grad is not None]

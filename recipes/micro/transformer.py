@@ -33,7 +33,7 @@ from anyrefill.backbone.latents import image_ids, pack, pack_mask
 from anyrefill.backbone.precision import fast_dtype
 from anyrefill.files import whole
 from recipes.micro.pca import Codec
-from recipes.micro.run import Ema, join, load_state, save_state, take_gradients
+from recipes.micro.run import Ema, agreed, join, load_state, save_state, take_gradients
 from recipes.world.canvases import Diptych, diptych, single
 from recipes.world.deep import BANK as DEEP
 from recipes.world.fetch import WORLD
@@ -304,13 +304,6 @@ class Run:
             self.ema.update(self.model)
         return loss.item()
 
-    def agreed(self, value: float) -> float:
-        """Return the first process's value."""
-        shared = torch.tensor(value, dtype=torch.float64)
-        if self.processes > 1:
-            dist.broadcast(shared, 0)
-        return shared.item()
-
     def branch(self, name: str) -> None:
         """Save, and from now on write into a folder beside: the state at the full rate stays to go on from."""
         self.save()
@@ -342,7 +335,7 @@ def main() -> None:
     run = Run(args)
     first, running, began = run.step, 0.0, time.time()
     saved = began
-    while (left := run.agreed(args.hours * 3600 - (time.time() - began))) > 0:
+    while (left := agreed(args.hours * 3600 - (time.time() - began), run.processes)) > 0:
         decaying = left < args.decay * 3600
         if decaying and run.out == args.out:
             run.branch("decayed")
@@ -351,7 +344,7 @@ def main() -> None:
         if run.rank == 0 and run.step % 50 == 0:
             speed = (run.step - first) * args.batch * 9 / 8 / (time.time() - began)
             print(f"{run.step} {time.time() - began:.0f}s loss {running:.4f} {speed:.1f} canvases/s", flush=True)
-        if run.agreed(time.time() - saved > 300):
+        if agreed(time.time() - saved > 300, run.processes):
             run.save()
             saved = time.time()
     run.save()

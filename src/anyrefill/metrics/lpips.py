@@ -22,7 +22,7 @@ from anyrefill.metrics.weights import weights_folder
 from anyrefill.types import Panel, Panels
 from anyrefill.unpickling import ArraysOnly
 
-__all__ = ["Lpips", "Net", "find_weights", "lpips_alex", "lpips_vgg", "shared", "weights_folder"]
+__all__ = ["Lpips", "Net", "find_weights", "lpips_alex", "lpips_vgg", "shared", "unit", "weights_folder"]
 
 Net = Literal["alex", "vgg"]
 """Whose features are compared; alex is the one that papers report."""
@@ -106,7 +106,7 @@ class Lpips(nn.Module):
             raise ValueError(f"LPIPS needs {_SMALLEST[self.net]} px on each side, got {tuple(painted.shape[2:])}")
         distance = painted.new_zeros(len(painted))
         for index, (a, b) in enumerate(zip(self.features(painted), self.features(target), strict=True)):
-            weighted = (_unit(a) - _unit(b)).pow(2) * self.get_buffer(f"head_{index}")
+            weighted = (unit(a) - unit(b)).pow(2) * self.get_buffer(f"head_{index}")
             distance = distance + weighted.sum(dim=1).mean(dim=(1, 2))
         return distance
 
@@ -155,7 +155,7 @@ def _convolution(weights: dict[str, np.ndarray], stride: int, padding: int) -> n
     return layer
 
 
-def _unit(features: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C h w"]:
+def unit(features: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C h w"]:
     """Return features of length 1 along the channels."""
     return features / (features.pow(2).sum(dim=1, keepdim=True).sqrt() + 1e-10)
 

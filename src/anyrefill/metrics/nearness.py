@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, interpolate
 
 from anyrefill.errors import UserError
-from anyrefill.metrics.lpips import shared
+from anyrefill.metrics.lpips import shared, unit
 from anyrefill.metrics.weights import weights_folder
 from anyrefill.types import Panel, Panels
 
@@ -83,8 +83,7 @@ def vgg_stages(pictures: Panels) -> list[Float[Tensor, "B D h w"]]:
     Raises:
         UserError: the weights are missing.
     """
-    stages = shared("vgg", weights_folder()).features(pictures)[1:]
-    return [stage / (stage.norm(dim=1, keepdim=True) + 1e-10) for stage in stages]
+    return [unit(stage) for stage in shared("vgg", weights_folder()).features(pictures)[1:]]
 
 
 def _resized(x: Tensor, other: Tensor) -> Tensor:
