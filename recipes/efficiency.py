@@ -16,25 +16,21 @@ from pathlib import Path
 import torch
 
 from anyrefill import tasks
-from anyrefill.backbone.precision import fast_dtype
 from anyrefill.errors import UserError
 from anyrefill.evaluate import evaluate, held_out_pairs
 from anyrefill.evaluate.goals import GOALS, RAW
 from anyrefill.evaluate.report import Score
 from anyrefill.files import write_text
-from anyrefill.painter import load
 from anyrefill.pairs import PairFolder
 from recipes.cards import DOCS
-from recipes.micro.adapters import SETTINGS, pairs_of, ship, subset, trained
+from recipes.micro.adapters import SETTINGS, painter_of, pairs_of, subset, trained
 
 SCORES = DOCS / "results" / "efficiency.json"
 
 
 def scored(name: str, adapter: Path, limit: int) -> Score:
     """Return the score that the task's first goal is about, on held-out pairs, painted as the shipped adapter is."""
-    asking = adapter.with_name("shipped.safetensors")
-    ship(adapter, asking, SETTINGS[name])
-    painter = load(name, adapter=asking, dtype=fast_dtype())
+    painter = painter_of(name, adapter)
     report = evaluate(painter, held_out_pairs(painter.task, painter.size, limit=limit), baselines=False)
     return report.score("painted", first_metric(name))
 

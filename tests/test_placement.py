@@ -10,7 +10,7 @@ from anyrefill import Canvas, UserError
 from anyrefill.backbone import Attention
 from anyrefill.backbone.adapters.files import load_adapter
 from anyrefill.backbone.adapters.lora import merge
-from anyrefill.backbone.engine import fusable
+from anyrefill.backbone.engine import fusable, idle
 from anyrefill.backbone.fill import FluxFill
 from anyrefill.backbone.placement import Placement, held_bytes, place
 from anyrefill.bench.flops import flux_fill
@@ -42,9 +42,33 @@ def stored(backbone: FluxFill) -> int:
 def test_layers_that_come_one_by_one_paint_the_same(tiny: Path, attention: Attention) -> None:
     backbone = adapted(tiny)
     before = painted(backbone, attention)
-    place(backbone, Placement(offload=True))
+    place(backbone, Placement(offload="all"))
     assert not fusable(backbone.transformer), "fused weights would not know that a layer is away"
     torch.testing.assert_close(painted(backbone, attention), before, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("attention", ["full", "clean_ref", "clean_ref_text"])
+def test_steps_call_nothing_that_waits(tiny: Path, attention: Attention) -> None:
+    backbone = adapted(tiny)
+    before = painted(backbone, attention)
+    place(backbone, Placement(offload="idle"), attention)
+    called, names = list[str](), set[str]()
+    for name, layer in backbone.transformer.named_modules():
+        if type(layer) is torch.nn.Linear and ".lora_" not in name:
+            names.add(name)
+            layer.register_forward_hook(lambda *_, name=name: called.append(name))
+    torch.testing.assert_close(painted(backbone, attention), before, atol=1e-4, rtol=0)
+    first, last = (index for index, name in enumerate(called) if name == "proj_out")
+    waiting = {name for name in names if idle(name, attention)}
+    assert set(called[first + 1 : last + 1]) == names - waiting - {"x_embedder"}, "whose weight is read past it"
+    assert waiting <= set(called[:first])
+
+
+def test_text_encoders_wait_beside_an_idle_transformer(tiny: Path) -> None:
+    backbone = adapted(tiny)
+    place(backbone, Placement(offload="idle"))
+    away = [any(hasattr(module, "_diffusers_hook") for module in part.modules()) for part in backbone.loaded()]
+    assert away == [True, False, True, True], "transformer, autoencoder, CLIP, T5"
 
 
 @pytest.mark.parametrize("attention", ["full", "clean_ref"])
@@ -93,7 +117,7 @@ def test_an_adapter_beside_smaller_weights_is_refused(tiny: Path) -> None:
         (Placement(device="gpu"), "no device 'gpu'; there are cpu, cuda"),
         (Placement(device="xpu"), "this machine has no xpu device, or its torch was built without it"),
         (Placement(compiled="graphs"), "CUDA graphs need a CUDA device, not cpu"),
-        (Placement(compiled="blocks", offload=True), "offloaded cannot be compiled"),
+        (Placement(compiled="blocks", offload="all"), "offloaded cannot be compiled"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(placement: Placement, sentence: str) -> None:
@@ -111,7 +135,7 @@ def test_forms_have_names() -> None:
 def test_smaller_weights_are_made_in_main_memory() -> None:
     assert Placement(device="cuda").loads_on == torch.device("cuda")
     assert Placement(device="cuda", weights="int8").loads_on == torch.device("cpu")
-    assert Placement(device="cuda", offload=True).loads_on == torch.device("cpu")
+    assert Placement(device="cuda", offload="all").loads_on == torch.device("cpu")
 
 
 def test_counted_at_full_size() -> None:
@@ -120,9 +144,12 @@ def test_counted_at_full_size() -> None:
     assert held_bytes(model, WHOLE) / giga == pytest.approx(23.805, abs=0.001)
     assert held_bytes(model, Placement(weights="int8")) / giga == pytest.approx(11.9, abs=0.1)
     assert held_bytes(model, Placement(weights="fp8")) / giga == pytest.approx(15.2, abs=0.1)
-    assert held_bytes(model, Placement(offload=True)) / giga < 0.3
+    assert held_bytes(model, Placement(offload="all")) / giga < 0.3
+    waiting = Placement(offload="idle")
+    assert held_bytes(model, waiting) / giga == pytest.approx(17.2, abs=0.1)
+    assert held_bytes(model, waiting, "clean_ref_text") / giga < 13.1
 
 
 def test_one_device_is_named_once() -> None:
     with pytest.raises(UserError, match="The device is cuda, but cpu in the placement"):
-        load("deblur", device="cuda", placement=Placement(offload=True))
+        load("deblur", device="cuda", placement=Placement(offload="all"))

@@ -9,7 +9,9 @@ code, and is copied into the package in bfloat16 when it is done.
 """
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -20,7 +22,9 @@ from anyrefill.backbone.adapters.header import PASSPORT_KEY, read_passport
 from anyrefill.backbone.adapters.lora import TARGETS
 from anyrefill.backbone.adapters.passport import Passport
 from anyrefill.backbone.embedded import adapter_of, shipped
+from anyrefill.backbone.precision import fast_dtype
 from anyrefill.files import whole, whole_folder
+from anyrefill.painter import Painter, load
 from anyrefill.pairs import METADATA
 from anyrefill.train import TrainConfig, train
 from recipes.micro.pack import ASSETS
@@ -76,14 +80,21 @@ def pairs_of(name: str) -> Path:
     return WORLD.parent / "pairs" / f"{name}-train"
 
 
-def subset(folder: Path, count: int) -> Path:
-    """Return a folder of the first pairs of another one, whose pictures it only points to."""
-    out = folder.with_name(f"{folder.name}-first-{count}")
+def subset(folder: Path, count: int, kept: Callable[[str], bool] = bool, name: str = "first") -> Path:
+    """Return a folder of the first pairs of another one, whose pictures it only points to.
+
+    Args:
+        folder: of pairs.
+        count: of lines of the metadata.
+        kept: which lines may be among them.
+        name: of that choice.
+    """
+    out = folder.with_name(f"{folder.name}-{name}-{count}")
     if not out.exists():
         with whole_folder(out, "pairs") as part:
             part.mkdir(parents=True)
-            lines = (folder / METADATA).read_text(encoding="utf-8").rstrip("\n").split("\n")[:count]
-            (part / METADATA).write_text("\n".join(lines) + "\n", encoding="utf-8")
+            lines = filter(kept, (folder / METADATA).read_text(encoding="utf-8").splitlines())
+            (part / METADATA).write_text("\n".join(islice(lines, count)) + "\n", encoding="utf-8")
             for pictures in folder.iterdir():
                 if pictures.is_dir():
                     (part / pictures.name).symlink_to(pictures.resolve(), target_is_directory=True)
@@ -108,6 +119,13 @@ def trained(
         if step.step % 25 == 0 or step.adapter:
             print(f"{run} {step.step}/{step.steps} loss {step.loss:.4f} {step.seconds:.2f} s", flush=True)
     return config.out / "adapter.safetensors"
+
+
+def painter_of(name: str, adapter: Path) -> Painter:
+    """Return who paints with an adapter that was just trained, as the task's shipped one asks to be painted with."""
+    asking = adapter.with_name("shipped.safetensors")
+    ship(adapter, asking, SETTINGS[name])
+    return load(name, adapter=asking, dtype=fast_dtype())
 
 
 def goes_on(name: str, rank: int) -> bool:

@@ -35,7 +35,3 @@ def test_draws_that_share_a_prefix_train_cheaper() -> None:
     plain, shared = flops.training(draws=4)
     assert plain.gain == 1
     assert shared.gain >= 2.6
-
-
-def test_the_weights_a_decoding_step_reads() -> None:
-    assert flops.decoding_bytes(flops.flux_fill()) <= 13.1e9

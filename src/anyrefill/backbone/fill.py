@@ -41,6 +41,7 @@ class FluxFill:
         settings: what the base wants to be used with.
         mask_rule: what becomes of a grey mask.
         vae_rule: what the autoencoder's posterior becomes.
+        idle_waits: whether what no step reads is kept elsewhere, so that every attention takes the engine's way.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class FluxFill:
         self.name, self.settings = folder.name, folder.settings
         self.mask_rule: MaskRule = mask_rule
         self.vae_rule: VaeRule = vae_rule
+        self.idle_waits = False
         self._folder, self._device, self._dtype = folder, device, dtype
         self._quantize: Quantize | None = quantize
         self._length = max_sequence_length or folder.settings.max_sequence_length
@@ -233,10 +235,11 @@ class FluxFill:
         """Return the velocity field of a batch of canvases, all that the latents do not change made beforehand.
 
         ``full`` attention is the function of ``velocity`` to rounding; off the CPU, where our forms are not
-        measured, it is ``velocity`` itself. Adapters act, merged or not; merged is faster.
+        measured, it is ``velocity`` itself, unless ``idle_waits``. Adapters act, merged or not; merged is faster.
         """
         model, fusable = self.transformer, engine.fusable(self.transformer)
-        if attention == "full" and (self.device.type != "cpu" or not (fusable or engine.unmerged(model))):
+        ours = self.idle_waits or (self.device.type == "cpu" and (fusable or engine.unmerged(model)))
+        if attention == "full" and not ours:
             return call_by_call(self, condition, guidance)
         layers = engine.fused(model) if fusable else engine.by_modules(model)
         return engine.field(layers, condition, guidance, sigmas, attention)

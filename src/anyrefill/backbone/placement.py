@@ -10,19 +10,24 @@ from importlib.util import find_spec
 from typing import Any, Literal, cast, get_args
 
 import torch
-from diffusers import FluxTransformer2DModel
+from diffusers import AutoencoderKL, FluxTransformer2DModel
 from diffusers.hooks import apply_group_offloading
 from torch import nn
 
-from anyrefill.backbone.engine import unmerged
+from anyrefill.backbone import Attention
+from anyrefill.backbone.engine import idle, unmerged
 from anyrefill.backbone.fill import FluxFill
 from anyrefill.errors import UserError
 
-__all__ = ["Compiled", "Placement", "Weights", "held_bytes", "place"]
+__all__ = ["Compiled", "Offload", "Placement", "Weights", "held_bytes", "place"]
 
 Weights = Literal["whole", "int8", "fp8"]
 """Of the transformer while it paints: in the type that is computed in; in torchao's 8-bit integers, a scale for each
 row; or stored in 8-bit floats and cast for every product (diffusers' layerwise casting)."""
+
+Offload = Literal["no", "idle", "all"]
+"""What waits in main memory: nothing; all that no step reads, which are modulation, text encoders and, in
+clean_ref_text, the prompt's layers; or everything, each layer coming to the device when it is its turn."""
 
 Compiled = Literal["no", "blocks", "graphs"]
 """Torch's compiler on every block, which are built once and alike; and CUDA graphs of them too."""
@@ -38,19 +43,19 @@ class Placement:
     Attributes:
         device: cpu, cuda, cuda:1, mps ...
         weights: the form of the transformer's.
-        offload: whether all parts wait in main memory and each layer comes to the device when it is its turn.
+        offload: what waits in main memory.
         compiled: what torch compiles; the first step then takes minutes, each new size of canvas too.
     """
 
     device: str = "cpu"
     weights: Weights = "whole"
-    offload: bool = False
+    offload: Offload = "no"
     compiled: Compiled = "no"
 
     @property
     def loads_on(self) -> torch.device:
         """Where the weights are to be loaded, and adapters merged: in main memory if they will be smaller later."""
-        return torch.device("cpu" if self.offload or self.weights != "whole" else self.device)
+        return torch.device("cpu" if self.offload != "no" or self.weights != "whole" else self.device)
 
     def check(self) -> None:
         """Refuse what cannot be here, before anything slow.
@@ -64,16 +69,17 @@ class Placement:
             raise UserError("weights in int8 need torchao: pip install torchao, or take fp8")
         if self.compiled == "graphs" and kind != "cuda":
             raise UserError(f"CUDA graphs need a CUDA device, not {self.device}")
-        if self.offload and self.compiled != "no":
+        if self.offload != "no" and self.compiled != "no":
             raise UserError("layers that are offloaded cannot be compiled: leave one of the two out")
 
 
-def place(backbone: FluxFill, placement: Placement) -> None:
+def place(backbone: FluxFill, placement: Placement, attention: Attention = "full") -> None:
     """Bring a loaded base, its adapters merged, to where it paints.
 
     Args:
         backbone: changed in place; nothing can be merged or taken out of it afterwards if its weights get smaller.
         placement: where and how.
+        attention: that will paint; another one is right, too, but may have to wait for layers at every step.
 
     Raises:
         UserError: as ``Placement.check``, or adapters act beside weights that are to get smaller.
@@ -84,8 +90,11 @@ def place(backbone: FluxFill, placement: Placement) -> None:
         if unmerged(transformer):
             raise UserError(f"weights in {placement.weights} need the adapter in them: merge it first")
         _shrink(transformer, placement.weights)
+    backbone.idle_waits = placement.offload == "idle"
     for part in backbone.loaded():
-        if placement.offload:
+        if placement.offload == "idle" and part is transformer:
+            _offload_idle(transformer, device, attention)
+        elif placement.offload == "all" or (placement.offload == "idle" and not isinstance(part, AutoencoderKL)):
             _offload(part, device)
         elif placement.loads_on != device:
             cast(Any, part).to(device)
@@ -94,13 +103,15 @@ def place(backbone: FluxFill, placement: Placement) -> None:
         transformer.compile_repeated_blocks(fullgraph=True, dynamic=False, mode=mode)
 
 
-def held_bytes(model: nn.Module, placement: Placement) -> int:
-    """Return the bytes of a transformer's weights on the device while it paints; also of one without storage.
+def held_bytes(model: nn.Module, placement: Placement, attention: Attention = "full") -> int:
+    """Return the bytes of a transformer's weights on the device in a step; also of one without storage.
 
-    Offloaded, it is the two largest layers: one at work, and the next on its way.
+    All offloaded, it is the two largest layers: one at work, and the next on its way.
     """
-    sizes = [_layer_bytes(name, layer, placement.weights) for name, layer in model.named_modules()]
-    return sum(sorted(sizes)[-2:]) if placement.offload else sum(sizes)
+    sizes = {name: _layer_bytes(name, layer, placement.weights) for name, layer in model.named_modules()}
+    if placement.offload == "all":
+        return sum(sorted(sizes.values())[-2:])
+    return sum(size for name, size in sizes.items() if placement.offload == "no" or not idle(name, attention))
 
 
 def _layer_bytes(name: str, layer: nn.Module, weights: Weights) -> int:
@@ -134,10 +145,20 @@ def _offload(part: nn.Module, device: torch.device) -> None:
     )
 
 
+def _offload_idle(transformer: FluxTransformer2DModel, device: torch.device, attention: Attention) -> None:
+    """Keep the layers that no step reads in main memory until they are called; bring all others to the device."""
+    for name, layer in transformer.named_modules():
+        if idle(name, attention) and isinstance(layer, nn.Linear):
+            apply_group_offloading(layer, onload_device=device, offload_type="leaf_level", low_cpu_mem_usage=True)
+        elif next(layer.children(), None) is None:
+            cast(Any, layer).to(device)
+
+
 def _check_names(placement: Placement) -> None:
     """Refuse unknown forms."""
     for what, given, known in (
         ("form of weights", placement.weights, get_args(Weights)),
+        ("way to offload", placement.offload, get_args(Offload)),
         ("way to compile", placement.compiled, get_args(Compiled)),
     ):
         if given not in known:

@@ -5,6 +5,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Literal, get_args
 
+from anyrefill.backbone import ATTENTIONS
 from anyrefill.backbone.placement import Placement, held_bytes
 from anyrefill.backbone.precision import multiplies_bfloat16
 from anyrefill.bench import flops
@@ -29,7 +30,7 @@ PLACEMENTS = MappingProxyType(
         "bf16": Placement(),
         "fp8": Placement(weights="fp8"),
         "int8": Placement(weights="int8"),
-        "bf16, offloaded": Placement(offload=True),
+        "bf16, offloaded": Placement(offload="all"),
     }
 )
 
@@ -81,8 +82,9 @@ def _counts() -> Iterator[Row]:
     for table, costs in ((COUNT_TABLE, flops.painting()), (TRAINING_TABLE, flops.training())):
         for cost in costs:
             yield Row(table=table, name=cost.name, value=cost.step / tera, unit="TFLOP", gain=cost.gain)
-    read = flops.decoding_bytes(model) / giga
-    yield Row(table=WEIGHT_TABLE, name="read by a clean_ref_text step, bf16", value=read, unit="GB")
+    for attention in ATTENTIONS:
+        held = held_bytes(model, Placement(offload="idle"), attention) / giga
+        yield Row(table=WEIGHT_TABLE, name=f"read by a {attention} step, bf16", value=held, unit="GB")
     for name, placement in PLACEMENTS.items():
         held = held_bytes(model, placement) / giga
         yield Row(table=WEIGHT_TABLE, name=f"on the device, {name}", value=held, unit="GB")

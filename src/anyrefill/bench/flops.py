@@ -18,7 +18,7 @@ from anyrefill.backbone.engine.modulation import Modulation, modulate
 from anyrefill.backbone.engine.passes import Prefix, passed, prefilled, rotary
 from anyrefill.backbone.flux import FLUX_TRANSFORMER
 
-__all__ = ["Cost", "decoding_bytes", "flux_fill", "painting", "training"]
+__all__ = ["Cost", "flux_fill", "painting", "training"]
 
 PANEL, PROMPT, STEPS, RANK = 1024, 512, 50, 128
 """Tokens of a panel and of a prompt, steps of a picture, rank of the adapter: the paper's."""
@@ -139,21 +139,6 @@ def _then(clean: int, clean_text: int, noisy: int, live: int) -> Callable[[FluxT
 def _coarse(model: FluxTransformer2DModel) -> FluxTransformer2DModel:
     """Return the model in bfloat16; past diffusers' own `to`, which warns of modules that this one has not."""
     return cast(FluxTransformer2DModel, nn.Module.to(model, torch.bfloat16))
-
-
-def decoding_bytes(model: FluxTransformer2DModel) -> int:
-    """Return the bytes of the weights that a step of clean_ref_text reads: no modulation, no text stream, no embedders.
-
-    The rest is needed once, before the first step.
-    """
-    once = ("norm1.linear", "norm1_context.linear", "norm.linear", "norm_out.linear")
-    text = ("add_q_proj", "add_k_proj", "add_v_proj", "to_add_out", "ff_context", "norm_added", "context_embedder")
-    used = [
-        weight
-        for name, weight in model.named_parameters()
-        if not any(part in name for part in (*once, *text, "time_text_embed"))
-    ]
-    return sum(weight.numel() * weight.element_size() for weight in used)
 
 
 def _plain(model: FluxTransformer2DModel, image: int, text: int) -> Tensor:

@@ -78,8 +78,9 @@ class Paint:
     """Of all weights; float32 on the CPU and bfloat16 elsewhere if not given."""
     weights: Literal["whole", "int8", "fp8"] = "whole"
     """Of the transformer while it paints; int8 needs torchao."""
-    offload: bool = False
-    """Keep all parts in main memory; each layer comes to the device when it is its turn."""
+    offload: Literal["no", "idle", "all"] = "no"
+    """What waits in main memory: what no step reads, or everything, each layer coming to the device when it is its
+    turn."""
     compiled: Literal["no", "blocks", "graphs"] = "no"
     """What torch compiles; the first step then takes minutes."""
 

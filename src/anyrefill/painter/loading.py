@@ -77,12 +77,12 @@ def load(
         merged = merge(model)
         if any(read_passport(path).kind == "prompt" for path, _ in found):
             merged = None  # the way out of the weights would leave the prompt in
-    place(model, placement)
+    trained = known_attention(passport.attention) if passport else "full"
+    asked = trained if attention is None else known_attention(attention)
+    place(model, placement, asked)
     if placement != Placement(device=placement.device):
         merged = None  # nor can weights that were made smaller, are elsewhere or compiled be taken back
     painter = replace(_painter(task, model, passport), merged=merged)
-    trained = known_attention(passport.attention) if passport else "full"
-    asked = trained if attention is None else known_attention(attention)
     notes = painter.notes if asked == trained else (*painter.notes, _mismatch(asked, trained))
     witness = Witness.read(found[0][0]) if len(found) == 1 else None
     return replace(painter, solver=solver, attention=asked, notes=notes, witness=witness)

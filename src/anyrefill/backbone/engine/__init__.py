@@ -7,6 +7,7 @@ canvas passes once. Works for any configuration, trained or not, in float32 and 
 from anyrefill.backbone.engine.forward import field, masked_forward
 from anyrefill.backbone.engine.layers import Layers, by_modules, fusable, fused, unmerged
 from anyrefill.backbone.engine.layout import Layout
+from anyrefill.backbone.engine.parts import idle
 
 __all__ = [
     "Layers",
@@ -15,6 +16,7 @@ __all__ = [
     "field",
     "fusable",
     "fused",
+    "idle",
     "masked_forward",
     "unmerged",
 ]

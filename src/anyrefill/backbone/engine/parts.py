@@ -7,7 +7,18 @@ from diffusers import FluxTransformer2DModel
 from peft.tuners.lora import LoraLayer
 from torch import nn
 
-__all__ = ["Parts", "base_layer", "double_parts", "single_parts"]
+from anyrefill.backbone import Attention
+
+__all__ = ["Parts", "base_layer", "double_parts", "idle", "single_parts"]
+
+ONCE = (
+    "norm1.linear", "norm1_context.linear", "norm.linear", "norm_out.linear", "time_text_embed", "context_embedder",
+)  # fmt: skip
+"""Parts of names of the layers that give modulation and embed the prompt: what they give is made before the first step.
+"""
+
+PROMPT = ("add_q_proj", "add_k_proj", "add_v_proj", "to_add_out", "norm_added", "ff_context")
+"""The same of the prompt's way through the double blocks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +57,11 @@ def single_parts(model: FluxTransformer2DModel) -> list[Parts]:
     heads = int(model.config["num_attention_heads"])
     blocks = cast(Any, model.single_transformer_blocks)
     return [_own(block.attn, heads, leave=block.proj_out, up=block.proj_mlp) for block in blocks]
+
+
+def idle(name: str, attention: Attention) -> bool:
+    """Return whether the engine's steps read nothing of the layer of that name, only what is made before the first."""
+    return any(part in name for part in (*ONCE, *(PROMPT if attention == "clean_ref_text" else ())))
 
 
 def _image(block: Any, heads: int) -> Parts:  # noqa: ANN401  # diffusers types none of its modules
