@@ -17,16 +17,17 @@ import argparse
 import json
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from itertools import islice
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from tqdm import tqdm
 
-from anyrefill import tasks
+from anyrefill import images, tasks
 from anyrefill.pairs import Pair, Photo, write_pairs
-from recipes.world import render_pairs, stages
+from recipes.world import render_pairs, sources, stages
 from recipes.world.canvases import TONES
 from recipes.world.deep import deep_photos
 from recipes.world.fetch import WORLD
@@ -79,6 +80,7 @@ SOURCES: Mapping[str, Source] = {
     "deblur": made("deblur", photos),
     "canny-to-image": made("canny-to-image", photos),
     "image-to-canny": made("image-to-canny", photos),
+    "blueprint": made("blueprint", photos),
     "super-resolution": made("super-resolution", photos),
     "segment-to-image": made("segment-to-image", subjects),
     "age": render_pairs.age_pairs,
@@ -120,15 +122,45 @@ def inpainting_pairs(split: str, _seed: int) -> Iterator[Pair]:
         yield Pair(reference=torch.zeros_like(photo.pixels), target=photo.pixels, mask=mask, caption=photo.caption)
 
 
+CROPS, SMALLEST = 64, 256
+"""Pictures that are cut from plain photographs; the shortest side of a photograph to cut from."""
+SAME_SCENE = "motorcycle_right"
+"""The second view of a stereo pair."""
+
+
+def photograph_pairs(split: str, seed: int) -> Iterator[Pair]:
+    """Yield squares of plain photographs, nothing pasted on them: the middle of each, then smaller ones anywhere.
+
+    The held-out ones are 64 pictures of 23 photographs, so those of one photograph are no independent samples. Files of
+    less than 256 px, of which one is a small copy of another, and the second view of a stereo pair are left out.
+    """
+    found = [source for source in sources.photos(held_out=split == "test") if source.path.stem != SAME_SCENE]
+    opened = [(images.load(source.path), source.caption) for source in found]
+    shots = [(shot, caption) for shot, caption in opened if min(shot.size) >= SMALLEST]
+    for index, (shot, caption) in enumerate(islice(cycle(shots), CROPS)):
+        random = None if index < len(shots) else np.random.default_rng([seed, index])
+        panel = images.to_panel(square(shot, random), (128, 128))
+        yield Pair(reference=panel, target=panel, caption=caption)
+
+
+def square(shot: Image.Image, random: np.random.Generator | None) -> Image.Image:
+    """Return the largest square in a photograph's middle, or a random one of half its side or more."""
+    short = min(shot.size)
+    side = short if random is None else int(random.integers(short // 2, short))
+    x, y = ((length - side) // 2 if random is None else int(random.integers(length - side + 1)) for length in shot.size)
+    return shot.crop((x, y, x + side, y + side))
+
+
 TESTS: Mapping[str, Source] = {
+    "backbone-autoencoder": photograph_pairs,
     "backbone-copying": copying_pairs,
     "backbone-inpainting": inpainting_pairs,
     "age+gender": render_pairs.both_pairs,
     "gender-described": partial(render_pairs.gender_pairs, described=1.0),
     "image-to-segment-any-background": made("image-to-segment", photos),
 }
-"""Held-out pairs that no adapter is trained on: of the bare backbone, of two adapters at once, of captions that tell of
-the hair, too, and of silhouettes on backgrounds that may have a subject of their own."""
+"""Held-out pairs that no adapter is trained on: of the autoencoder and the bare backbone, of two adapters at once, of
+captions that tell of the hair, too, and of silhouettes on backgrounds that may have a subject of their own."""
 
 
 def main() -> None:

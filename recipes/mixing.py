@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--reuse", action="store_true", help="measure nothing")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    entries = [] if args.redo or not SCORES.is_file() else json.loads(SCORES.read_text())
+    entries = [] if args.redo else known()
     there = [name for name in EDITING if name in shipped() and heldout(name).is_dir()]
     wanted = [(name, other) for name in there for other in (ALONE, *there) if other != name]
     done = {(entry["task"], entry["other"]) for entry in entries}
@@ -46,6 +46,11 @@ def main() -> None:
         entries.append(measured(name, other, args.limit))
         write_text(SCORES, "[" + ",\n".join(json.dumps(entry) for entry in entries) + "]\n")
     write_text(DOCS / "tasks" / "mixing.md", page(entries))
+
+
+def known() -> list[dict[str, object]]:
+    """Return what was measured."""
+    return json.loads(SCORES.read_text()) if SCORES.is_file() else []
 
 
 def measured(name: str, other: str, limit: int) -> dict[str, object]:

@@ -10,17 +10,14 @@ number on the pages comes from these files. Needs recipes.heldout and recipes.we
 
 import argparse
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from anyrefill import images
-from anyrefill.backbone.embedded import shipped
 from anyrefill.backbone.precision import fast_dtype
-from anyrefill.cli.common import with_bar
-from anyrefill.cli.evaluate import MIXES
-from anyrefill.evaluate import Progress, base, evaluating, held_out_pairs, heldout
+from anyrefill.cli.evaluate import BACKBONE, ended, painter_of, wanted
+from anyrefill.evaluate import Progress, base, evaluating, held_out_pairs
 from anyrefill.evaluate.goals import goal_table
 from anyrefill.evaluate.report import Report, read_reports
 from anyrefill.files import write_text
@@ -30,15 +27,12 @@ from anyrefill.types import Panel
 from recipes import cards
 
 DOCS = Path(__file__).parents[1] / "docs"
-BACKBONE = "backbone"
-VARIANTS = {"gender-described": "gender", "image-to-segment-any-background": "image-to-segment"}
-"""Other held-out pairs of a task."""
 HEAD = """# Results
 
 Held-out pairs: no photograph, cut-out, emoji, identity or room in them was seen by any training step. Means with 95 %
 intervals (bootstrap; jackknife for distances of sets). Measure again with `python -m recipes.results --redo all`; the
-numbers come from `docs/results/*.json`, every picture's score among them, and are what `anyrefill evaluate` prints (of
-gender-described and image-to-segment-any-background when it is given those pairs).
+numbers come from `docs/results/*.json`, every picture's score among them, and are what `anyrefill evaluate --all`
+prints.
 
 {missing}## Goals
 
@@ -75,13 +69,6 @@ def main() -> None:
     cards.write_all(DOCS)
 
 
-def wanted() -> list[str]:
-    """Return everything that is measured: the backbone, what ships, and mixes of what ships."""
-    variants = [name for name, task in VARIANTS.items() if task in shipped()]
-    mixes = [mix for mix in MIXES if set(mix.split("+")) <= set(shipped())]
-    return [BACKBONE, *shipped(), *variants, *mixes]
-
-
 def part(name: str) -> Path:
     """Return the file of a task's scores."""
     return DOCS / "results" / f"{name}.json"
@@ -98,14 +85,12 @@ def runs(name: str, limit: int) -> Iterator[Iterator[Progress]]:
 
 def task_run(name: str, limit: int) -> Iterator[Progress]:
     """Yield the progress of a task's evaluation; at its end save its contact sheet."""
-    painter = load(VARIANTS.get(name, name), dtype=fast_dtype())
-    pairs = held_out_pairs(painter.task, painter.size, heldout(name), limit)
+    painter = painter_of(name, dtype=fast_dtype())
+    pairs = held_out_pairs(painter.task, painter.size, limit=limit)
     for progress in evaluating(painter, pairs):
-        if progress.report is None:
-            yield progress
-        else:
+        if progress.report is not None:
             save_sheet(progress.report, pairs, progress.painted, DOCS / "tasks" / f"{name}.jpg")
-            yield replace(progress, report=replace(progress.report, task=name))
+        yield progress
 
 
 def save_sheet(report: Report, pairs: Sequence[Pair], painted: Sequence[Panel], path: Path) -> None:
@@ -124,14 +109,6 @@ def save_sheet(report: Report, pairs: Sequence[Pair], painted: Sequence[Panel], 
         sheet.save(path, quality=quality, optimize=True)
         if path.stat().st_size < 60_000:
             return
-
-
-def ended(run: Iterator[Progress], title: str) -> Report:
-    """Run an evaluation to its end under a bar and return its report."""
-    *_, last = with_bar(run, title)
-    if last.report is None:
-        raise RuntimeError("an evaluation ends with its report")
-    return last.report
 
 
 def page(parts: Sequence[Path]) -> str:

@@ -102,7 +102,7 @@ def test_bundled_pairs_stand_in_for_what_no_photograph_makes(noise: Path) -> Non
     assert picture.truth is not None
     assert picture.truth.equal(old.target)
     assert (picture.example.licence, picture.example.pair.caption) == ("Apache-2.0", "an old man")
-    assert "rendered pairs: us, Apache-2.0" in html_page([gallery("age", noise)])
+    assert "rendered pairs: us, Apache-2.0" in html_page([gallery("age", noise)], 1.0)
 
 
 def test_missing_photographs_are_said(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_the_sheet_has_a_line_for_each_task() -> None:
 
 def test_the_page_needs_no_other_file() -> None:
     found = gallery("colorization")
-    page = html_page([found])
+    page = html_page([found], 83.6)
     pictures = re.findall(r'src="([^"]*)"', page)
     assert len(pictures) == 3 * len(found.pictures)
     kind, data = pictures[0].split(",")
@@ -130,6 +130,7 @@ def test_the_page_needs_no_other_file() -> None:
     pixels = Image.open(io.BytesIO(base64.b64decode(data)))
     assert pixels.tobytes() == images.to_pil(found.pictures[0].reference).tobytes()
     assert "http" not in page
+    assert "took 84 s" in page
     assert all(picture.example.licence in page for picture in found.pictures)
     assert page.count("<img alt=") == len(pictures)
 
@@ -146,7 +147,8 @@ def test_the_command_paints_every_shipped_task(
     captured = capsys.readouterr()
     lines = captured.out.splitlines()
     assert [line.split()[0] for line in lines[:2]] == ["colorization", "image-to-segment"]
-    assert lines[2:] == ["shown/here/contact-sheet.png", "shown/here/index.html"]
+    assert re.fullmatch(r"8 pictures in \d+ s, loading included", lines[2])
+    assert lines[3:] == ["shown/here/contact-sheet.png", "shown/here/index.html"]
     assert sorted(path.name for path in Path("shown/here").iterdir()) == ["contact-sheet.png", "index.html"]
     assert "1/1" in captured.err, "a progress bar"
 

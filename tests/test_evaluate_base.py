@@ -1,13 +1,15 @@
 """The bare backbone's scores: the mock keeps pictures exactly and copies its reference."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
-from anyrefill import Painter, Pair, UserError
+from anyrefill import Painter, Pair, UserError, write_pairs
 from anyrefill.backbone.tiny import TinyFill
-from anyrefill.evaluate import Report, base
+from anyrefill.evaluate import Report, base, heldout
 from anyrefill.evaluate.base import autoencoding, inpainting
 from panels import random_panel
 
@@ -39,6 +41,45 @@ def test_telea_beats_the_mean_colour_on_a_ramp() -> None:
     assert psnr["Telea"] > psnr["mean colour"] + 4
     assert last.report is not None
     assert (last.report.steps, last.report.count) == (2, 3)
+
+
+def test_the_hole_is_scored_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    masks: list[Tensor] = []
+
+    def error_in(painted: Tensor, target: Tensor, mask: Tensor) -> float:
+        masks.append(mask)
+        return (painted - target)[mask.bool().expand_as(painted)].abs().mean().item()
+
+    monkeypatch.setattr(base, "lpips_in", error_in)
+    *_, last = inpainting(TinyFill(), pairs(), steps=2, guidance=1.0, batch_size=2)
+    found = scores(last.report, "lpips_hole")
+    assert list(found) == ["painted", "mean colour", "Telea"]
+    assert found["Telea"] < found["mean colour"]
+    assert all(torch.equal(mask, base.hole(pair)) for mask, pair in zip(masks, 3 * pairs(), strict=True))
+    score = last.report.score("painted", "lpips_hole") if last.report else None
+    assert score is not None
+    assert score.aim == "lower"
+
+
+def test_the_autoencoder_is_measured_on_photographs_where_there_are_any(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    painter = Painter(backbone=TinyFill(), task=base.COPYING, size=(32, 32), steps=2, guidance=1.0)
+
+    def measured() -> Report:
+        run = next(base.runs(painter, limit=None, steps=None, guidance=None, seed=0, batch_size=8))
+        *_, last = run
+        assert last.report is not None
+        return last.report
+
+    write_pairs(pairs(3), heldout(base.COPYING.name))
+    without = measured()
+    assert (without.count, without.to_markdown().count(base.NO_PHOTOGRAPHS)) == (3, 1)
+    write_pairs(pairs(2), heldout(base.AUTOENCODER))
+    found = measured()
+    assert (found.task, found.count) == ("backbone-autoencoder", 2)
+    assert base.NO_PHOTOGRAPHS not in found.to_markdown()
 
 
 def test_what_is_kept_is_kept_in_every_row() -> None:

@@ -222,6 +222,20 @@ def test_lpips_grows_with_noise(metric: metrics.Metric) -> None:
 
 
 @needs_weights
+def test_lpips_of_a_region_sees_what_is_wrong_there() -> None:
+    panel = torch.nn.functional.avg_pool2d(random_panel(128, 128), 9, 1, 4)
+    wrong, far = torch.zeros(1, 128, 128), torch.zeros(1, 128, 128)
+    wrong[:, :48, :48] = far[:, 96:, 96:] = 1
+    painted = torch.where(wrong.bool(), random_panel(128, 128, seed=1), panel)
+    whole, inside = metrics.lpips_alex(painted, panel), lpips_module.lpips_in(painted, panel, wrong)
+    assert inside > 2 * whole
+    assert lpips_module.lpips_in(painted, panel, far) < whole / 5
+    everywhere = lpips_module.lpips_in(painted, panel, torch.ones_like(wrong))
+    assert everywhere == pytest.approx(whole, rel=0.1), "enlarging the stages changes their means a little"
+    assert math.isnan(lpips_module.lpips_in(painted, panel, torch.zeros_like(wrong)))
+
+
+@needs_weights
 def test_lpips_has_gradients_for_the_picture_alone() -> None:
     model = metrics.Lpips("alex")
     painted = random_panel(32, 32)[None].requires_grad_()

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from recipes import heldout
-from recipes.world import render, render_pairs, stages
+from recipes.world import render, render_pairs, sources, stages
 
-from anyrefill import tasks
+from anyrefill import images, tasks
 from anyrefill.pairs import Pair, PairFolder, Photo
 
 
@@ -29,7 +30,7 @@ def some_photos(split: str) -> Iterator[Photo]:
 
 
 def test_every_task_has_a_source_of_pairs() -> None:
-    assert set(heldout.TASKS) == set(tasks.names()) - {"blueprint"}, "blueprint is no task of table I"
+    assert set(heldout.TASKS) == set(tasks.names())
     assert not set(heldout.TASKS) & set(heldout.TESTS)
 
 
@@ -112,3 +113,30 @@ def test_the_bare_backbones_pairs_come_of_any_scenes(monkeypatch: pytest.MonkeyP
     toned = list(heldout.copying_pairs("test", 0))
     assert len({pair.caption.split(", ")[1] for pair in toned}) == 8
     assert np.isclose(float(toned[0].reference.mean()), float(a_photo(100).pixels.mean()), atol=1e-6)
+
+
+def test_plain_photographs_are_cut_whole_then_in_parts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    sizes = {"wide": (512, 256), "tall": (300, 400), "small": (255, 500), "motorcycle_right": (400, 400)}
+    for index, (name, size) in enumerate(sizes.items()):
+        Image.effect_noise(size, 10 + index).convert("RGB").save(tmp_path / f"{name}.png")
+    found = [sources.photo(tmp_path / f"{name}.png") for name in sizes]
+    monkeypatch.setattr(sources, "photos", lambda held_out: found if held_out else [])
+    pairs = list(heldout.photograph_pairs("test", 0))
+    assert [pair.caption for pair in pairs[:3]] == ["wide", "tall", "wide"]
+    assert len(pairs) == heldout.CROPS
+    assert pairs[0].target.shape == (3, 128, 128)
+    with Image.open(tmp_path / "wide.png") as wide:
+        middle = images.to_panel(wide.convert("RGB").crop((128, 0, 384, 256)), (128, 128))
+    assert torch.equal(pairs[0].target, middle)
+    assert len({pair.target.numpy().tobytes() for pair in pairs}) == heldout.CROPS, "no crop comes twice"
+    again = list(heldout.photograph_pairs("test", 0))
+    assert all(torch.equal(one.target, two.target) for one, two in zip(pairs, again, strict=True))
+
+
+@pytest.mark.parametrize("size", [(256, 256), (300, 700), (1000, 400)])
+def test_a_square_lies_in_its_photograph_and_is_not_enlarged(size: tuple[int, int]) -> None:
+    shot = Image.new("RGB", size, "white")
+    for seed in range(40):
+        part = heldout.square(shot, np.random.default_rng(seed))
+        assert part.width == part.height >= max(128, min(size) // 2)
+        assert part.getextrema() == ((255, 255),) * 3, "nothing beyond the edge"

@@ -59,6 +59,16 @@ def test_every_command_parses(line: str) -> None:
     cli._parse(cli.COMMANDS[words[0]].options(), words)
 
 
+@pytest.mark.skipif("deblur" not in shipped(), reason="the embedded backbone is not in this checkout")
+def test_what_the_guide_shows_as_refused_is_refused_so(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (line,) = (line for line in commands("paint.md") if "--best-of" in line)
+    (sentence,) = (text for page, text in examples("text") if page == "paint.md")
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(shlex.split(line)[1:])
+    assert capsys.readouterr().err.splitlines()[-1].split() == sentence.split()
+    assert not (desk / "sharp.png").exists()
+
+
 @pytest.mark.parametrize(("page", "text"), examples("json"))
 def test_json_is_json(page: str, text: str) -> None:
     assert page

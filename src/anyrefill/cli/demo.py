@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import arg
@@ -31,6 +32,7 @@ class Demo:
 
 def demo(options: Demo) -> None:
     """Paint everything and print times, scores and where it all is."""
+    began = perf_counter()
     check_seed(options.seed)
     check_counts(steps=options.steps)
     check_writable(options.out / "index.html")
@@ -52,7 +54,9 @@ def demo(options: Demo) -> None:
     if not galleries:
         raise UserError("No picture for any of the shipped tasks is bundled, so there is nothing to demonstrate.")
     images.save(contact_sheet(galleries), options.out / "contact-sheet.png")
-    write_text(options.out / "index.html", html_page(galleries))
+    seconds = perf_counter() - began
+    write_text(options.out / "index.html", html_page(galleries, seconds))
+    print(f"{sum(len(gallery.pictures) for gallery in galleries)} pictures in {seconds:.0f} s, loading included")
     print(options.out / "contact-sheet.png", options.out / "index.html", sep="\n")
 
 

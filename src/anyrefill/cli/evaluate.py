@@ -1,7 +1,9 @@
 """`anyrefill evaluate`."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -24,12 +26,15 @@ if TYPE_CHECKING:
     import torch
 
     from anyrefill.evaluate import Progress, Report
+    from anyrefill.painter import Painter
 
-__all__ = ["Evaluate", "evaluate"]
+__all__ = ["BACKBONE", "MIXES", "VARIANTS", "Evaluate", "ended", "evaluate", "painter_of", "wanted"]
 
 BACKBONE = "backbone"
+VARIANTS = {"gender-described": "gender", "image-to-segment-any-background": "image-to-segment"}
+"""Other held-out pairs of a task."""
 MIXES = ("age+gender",)
-"""Several adapters in one picture, which --all evaluates where pairs of the double edit are there."""
+"""Several adapters in one picture. --all evaluates these and the variants where their pairs are there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +42,13 @@ class Evaluate:
     """Score a task on held-out pairs, beside baselines."""
 
     task: Positional[Annotated[str | None, arg(metavar="[TASK]")]] = None
-    """A name from `anyrefill tasks`, a .py file that defines one, or backbone: what it can do without an adapter."""
+    """A name from `anyrefill tasks`, a .py file that defines one, gender-described or image-to-segment-any-background
+    (other pairs of a task), or backbone: what it can do without an adapter."""
     pairs: Positional[Annotated[Path | None, arg(metavar="[PAIRS]")]] = None
     """A folder of pairs; by default ~/.cache/anyrefill/heldout/TASK."""
     all: bool = False
-    """The backbone, every task whose adapter ships with micro, and age+gender; at last the goals beside it all."""
+    """The backbone, every task whose adapter ships with micro, other pairs of some, and age+gender; at last the goals
+    beside it all."""
     limit: Annotated[int, arg(metavar="N")] = 64
     """Pairs to read at most."""
     json: Annotated[Path | None, arg(metavar="FILE")] = None
@@ -111,10 +118,18 @@ def _asked_for(options: Evaluate) -> list[str]:
     find_base("micro")
     if not shipped():
         raise UserError("No adapter ships with the embedded backbone, so --all has nothing to evaluate.")
-    mixes = [mix for mix in MIXES if set(mix.split("+")) <= set(shipped()) and heldout(mix).is_dir()]
     for task in shipped():
         refuse_missing(task)
-    return [BACKBONE, *shipped(), *mixes]
+    return [name for name in wanted() if name not in (*VARIANTS, *MIXES) or heldout(name).is_dir()]
+
+
+def wanted() -> list[str]:
+    """Return what the table of results has: the backbone, what ships, other pairs of it, and mixes of it."""
+    from anyrefill.backbone.embedded import shipped
+
+    variants = [name for name, task in VARIANTS.items() if task in shipped()]
+    mixes = [mix for mix in MIXES if set(mix.split("+")) <= set(shipped())]
+    return [BACKBONE, *shipped(), *variants, *mixes]
 
 
 def _reports(task: str, options: Evaluate) -> "Iterator[Report]":
@@ -134,13 +149,15 @@ def _reports(task: str, options: Evaluate) -> "Iterator[Report]":
         seed=options.seed,
         batch_size=options.batch,
     ):
-        yield _ended(run, task)
+        yield ended(run, task)
 
 
-def _ended(run: "Iterator[Progress]", title: str) -> "Report":
-    """Run an evaluation to its end under a bar and return its report."""
-    *_, last = with_bar(run, title)
-    if last.report is None:
+def ended(run: "Iterator[Progress]", title: str) -> "Report":
+    """Run an evaluation to its end, each stage under a bar of its own, and return its report."""
+    last = None
+    for doing, stage in groupby(run, key=attrgetter("doing")):
+        *_, last = with_bar(stage, f"{title}, {doing}")
+    if last is None or last.report is None:
         raise RuntimeError("an evaluation ends with its report")
     return last.report
 
@@ -148,9 +165,8 @@ def _ended(run: "Iterator[Progress]", title: str) -> "Report":
 def _evaluate_one(task: str, options: Evaluate) -> "Report":
     """Return the report of one task."""
     from anyrefill.evaluate import evaluating, held_out_pairs
-    from anyrefill.painter import load
 
-    painter = load(task, options.backbone, options.adapter, dtype=_dtype(options))
+    painter = painter_of(task, options.backbone, options.adapter, dtype=_dtype(options))
     tell(painter.notes)
     run = evaluating(
         painter,
@@ -161,7 +177,17 @@ def _evaluate_one(task: str, options: Evaluate) -> "Report":
         seed=options.seed,
         batch_size=options.batch,
     )
-    return _ended(run, painter.task.name)
+    return ended(run, painter.task.name)
+
+
+def painter_of(
+    task: str, backbone: str = "micro", adapter: str | None = None, *, dtype: "torch.dtype | None" = None
+) -> "Painter":
+    """Return who paints a task; a variant's goes by the variant's name, under which its pairs are looked for."""
+    from anyrefill.painter import load
+
+    painter = load(VARIANTS.get(task, task), backbone, adapter, dtype=dtype)
+    return replace(painter, task=replace(painter.task, name=task)) if task in VARIANTS else painter
 
 
 def _dtype(options: Evaluate) -> "torch.dtype":

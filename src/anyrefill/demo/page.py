@@ -30,8 +30,8 @@ def contact_sheet(galleries: Sequence[Gallery]) -> Image.Image:
     return sheet
 
 
-def html_page(galleries: Sequence[Gallery]) -> str:
-    """Return the page: a table for each task, then the pictures' sources."""
+def html_page(galleries: Sequence[Gallery], seconds: float) -> str:
+    """Return the page: how many seconds it all took, a table for each task, then the pictures' sources."""
     shown = (picture.example for gallery in galleries for picture in gallery.pictures)
     named = dict.fromkeys((_kind(example), example.source, example.licence) for example in shown)
     sources = "".join(
@@ -40,7 +40,8 @@ def html_page(galleries: Sequence[Gallery]) -> str:
     return (
         f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>anyrefill demo</title><style>{STYLE}</style>\n'
         "<h1>Any reference, any refill</h1>\n<p>Each task was given the panel on the left and painted the panel beside "
-        "it with the embedded backbone, which is small: judge the idea, not the resolution.</p>\n"
+        "it with the embedded backbone, which is small: judge the idea, not the resolution. All of it "
+        f"took {seconds:.0f} s.</p>\n"
         f"{''.join(map(_section, galleries))}<h2>Pictures</h2>\n<ul class=muted>{sources}</ul>\n</html>\n"
     )
 

@@ -1,6 +1,6 @@
 """Evaluation: a painter's scores on pairs that no training saw, beside what needs no model to reach."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from anyrefill.errors import UserError
 from anyrefill.evaluate.baselines import copied, flat, shuffled, without_reference
 from anyrefill.evaluate.goals import RAW
 from anyrefill.evaluate.report import Report, Row, Score
-from anyrefill.evaluate.scoring import extracts, parts_of, row, score, truth
+from anyrefill.evaluate.scoring import Rule, is_extractor, parts_of, rules, score, scoring
 from anyrefill.painter import STEPS, Painter
 from anyrefill.pairs import Pair, PairFolder
 from anyrefill.tasks import Task, as_painted
@@ -38,14 +38,16 @@ class Progress:
     """Where an evaluation stands.
 
     Attributes:
-        done: backbone calls made.
-        total: of the whole evaluation.
+        done: backbone calls made, then scores found.
+        total: of what is being done.
+        doing: what that is.
         report: what was found, at the very end.
         painted: what the painter made of each pair, at the very end.
     """
 
     done: int
     total: int
+    doing: str = "painting"
     report: Report | None = None
     painted: tuple[Panel, ...] = ()
 
@@ -98,7 +100,7 @@ def evaluating(
     seed: int = 0,
     batch_size: int = 16,
 ) -> Iterator[Progress]:
-    """Yield after every call of the backbone, at last with the report.
+    """Yield after every call of the backbone, then after every score of every row, at last with the report.
 
     Arguments and errors are those of ``evaluate``.
     """
@@ -119,6 +121,9 @@ def evaluating(
                     answers.setdefault(RAW, []).extend(stage.raw)
                 yield Progress(done=done, total=total)
         seconds = seconds or perf_counter() - began
+    ways = list(_ways(answers, pairs, painter.task))
+    total = len(ways) * len(rules(painter.task))
+    rows = yield from _scored(ways, pairs, painter.task, total)
     dtype: torch.dtype | None = getattr(painter.backbone, "dtype", None)
     report = Report(
         task=painter.task.name,
@@ -129,10 +134,10 @@ def evaluating(
         seconds=seconds / len(pairs),
         temperature=painter.temperature,
         reference_guidance=painter.reference_guidance,
-        rows=tuple(_rows(answers, pairs, painter.task)),
+        rows=rows,
         dtype="" if dtype is None else dtype_name(dtype),
     )
-    yield Progress(done=done, total=total, report=report, painted=tuple(answers[PAINTED]))
+    yield Progress(done=total, total=total, doing=SCORING, report=report, painted=tuple(answers[PAINTED]))
 
 
 def heldout(task: str) -> Path:
@@ -171,6 +176,9 @@ def refuse_missing(task: str) -> None:
 
 PAINTED = "painted"
 """What a report calls the painter's own row."""
+
+SCORING = "scoring"
+"""What is done after painting."""
 
 IN_FULL = f"painted in {STEPS} steps"
 UNGUIDED = "without reference guidance"
@@ -224,14 +232,43 @@ def _runs(painter: Painter, pairs: Sequence[Pair], bare: Painter | None, baselin
 BARE = "without the adapter"
 
 
-def _rows(answers: dict[str, list[Panel]], pairs: Sequence[Pair], task: Task) -> Iterator[Row]:
-    """Yield the painted rows, those that need no model, and where they ask for it what is true, and kinds apart."""
-    rows = [row(name, panels, pairs, task) for name, panels in answers.items()]
+@dataclass(frozen=True, kw_only=True)
+class _Way:
+    """One way to answer, to be scored.
+
+    Attributes:
+        name: what the table calls it.
+        panels: the answers.
+        asks: which rules it is scored by.
+    """
+
+    name: str
+    panels: Sequence[Panel]
+    asks: Callable[[Rule], bool] = lambda _: True
+
+
+def _scored(
+    ways: Sequence[_Way], pairs: Sequence[Pair], task: Task, total: int
+) -> Generator[Progress, None, tuple[Row, ...]]:
+    """Yield after every score; return the rows of all ways, and kinds of pairs apart."""
+    done, rows = 0, list[Row]()
+    for way in ways:
+        found: list[Score] = []
+        for one in scoring(way.panels, pairs, task, way.asks):
+            found.append(one)
+            done += 1
+            yield Progress(done=done, total=total, doing=SCORING)
+        rows.append(Row(name=way.name, scores=tuple(found)))
+    kinds = [whole for whole in rows if whole.name in (PAINTED, "copy of the reference")]
+    return (*rows, *(part for whole in kinds for part in parts_of(whole, pairs, task.split_by)))
+
+
+def _ways(answers: dict[str, list[Panel]], pairs: Sequence[Pair], task: Task) -> Iterator[_Way]:
+    """Yield what was painted, what needs no model, and the truth where a task asks networks, for what they can tell."""
+    for name, panels in answers.items():
+        yield _Way(name=name, panels=panels)
     for name, answer in _MODEL_FREE.items():
-        rows.append(row(name, [answer(pair, task) for pair in pairs], pairs, task, extract=False))
-    yield from rows
-    if extracts(task):
-        yield truth(pairs, task)
-    for whole in rows:
-        if whole.name in (PAINTED, "copy of the reference"):
-            yield from parts_of(whole, pairs, task.split_by)
+        panels = [answer(pair, task) for pair in pairs]
+        yield _Way(name=name, panels=panels, asks=lambda rule: not is_extractor(rule))
+    if any(map(is_extractor, rules(task))):
+        yield _Way(name="the true target", panels=[pair.target for pair in pairs], asks=is_extractor)

@@ -16,9 +16,11 @@ from anyrefill.backbone import Backbone
 from anyrefill.backbone.latents import unpack
 from anyrefill.canvas import Canvas
 from anyrefill.errors import UserError
-from anyrefill.evaluate import Progress, evaluating, held_out_pairs, score
+from anyrefill.evaluate import Progress, evaluating, held_out_pairs, heldout, score
 from anyrefill.evaluate.report import Report, Row, Score
+from anyrefill.evaluate.scoring import judged
 from anyrefill.metrics import Metric
+from anyrefill.metrics.lpips import lpips_in
 from anyrefill.painter import Painter
 from anyrefill.pairs import Pair
 from anyrefill.sample import sampling
@@ -35,20 +37,26 @@ COPYING = Task(
 """Evaluated like any task, without an adapter."""
 
 AUTOENCODER, INPAINTING = "backbone-autoencoder", "backbone-inpainting"
-"""Names of the other two; the latter's pairs have targets and masks, their references are not used."""
+"""Names of the other two, whose pairs' references are not used; the latter's have masks."""
+
+NO_PHOTOGRAPHS = (
+    f"Measured on composed scenes: there are no held-out photographs for {AUTOENCODER}, make them with "
+    f"`python -m recipes.heldout --task {AUTOENCODER}`."
+)
 
 
-def autoencoding(backbone: Backbone, pairs: Sequence[Pair], batch_size: int = 16) -> Iterator[Progress]:
-    """Yield after every batch, at last with the scores of encoding and decoding the pairs' targets."""
+def autoencoding(backbone: Backbone, pairs: Sequence[Pair], batch_size: int = 16, note: str = "") -> Iterator[Progress]:
+    """Yield after every batch, at last with the scores of encoding and decoding the pairs' targets, under a note."""
     began, decoded = perf_counter(), list[Panel]()
     for first in range(0, len(pairs), batch_size):
         pictures = torch.stack([pair.target for pair in pairs[first : first + batch_size]])
         decoded += list(backbone.decode(backbone.encode(pictures)).cpu())
-        yield Progress(done=len(decoded), total=len(pairs))
+        yield Progress(done=len(decoded), total=len(pairs), doing="decoding")
     seconds = (perf_counter() - began) / len(pairs)
-    rows = (Row(name="decoded", scores=_scores((metrics.psnr, metrics.lpips_alex), decoded, pairs)),)
-    report = _report(AUTOENCODER, pairs, rows, seconds=seconds)
-    yield Progress(done=len(pairs), total=len(pairs), report=report)
+    first, *others = _scores((metrics.psnr, metrics.lpips_alex), decoded, pairs)
+    row = Row(name="decoded", scores=(replace(first, note=first.note or note), *others))
+    report = _report(AUTOENCODER, pairs, (row,), seconds=seconds)
+    yield Progress(done=len(pairs), total=len(pairs), doing="decoding", report=report)
 
 
 def inpainting(
@@ -56,8 +64,8 @@ def inpainting(
 ) -> Iterator[Progress]:
     """Yield after every batch, at last with LPIPS and PSNR beside the mean colour and OpenCV's Telea fill.
 
-    A picture stands alone on its canvas. Kept pixels are pasted back in every row, so what is scored differs
-    in the hole alone.
+    A picture stands alone on its canvas. Kept pixels are pasted back in every row, so the panels differ in the hole
+    alone; ``lpips_hole`` is of that, the others are of the whole panel.
     """
     began, painted = perf_counter(), list[Panel]()
     for first in range(0, len(pairs), batch_size):
@@ -72,7 +80,10 @@ def inpainting(
         "Telea": [_pasted(pair, _telea(pair)) for pair in pairs],
     }
     both = (metrics.lpips_alex, metrics.psnr)
-    rows = tuple(Row(name=name, scores=_scores(both, panels, pairs)) for name, panels in answers.items())
+    rows = tuple(
+        Row(name=name, scores=(judged(lpips_hole, panels, pairs), *_scores(both, panels, pairs)))
+        for name, panels in answers.items()
+    )
     report = replace(_report(INPAINTING, pairs, rows, seconds=seconds), steps=steps, guidance=guidance, seed=seed)
     yield Progress(done=len(pairs), total=len(pairs), report=report)
 
@@ -91,9 +102,11 @@ def runs(
         batch_size: canvases that go through the backbone together.
     """
     copying = held_out_pairs(painter.task, painter.size, limit=limit)
-    yield autoencoding(
-        painter.backbone, [replace(pair, target=pair.reference) for pair in copying], batch_size=batch_size
-    )
+    if heldout(AUTOENCODER).is_dir():
+        photographs, note = held_out_pairs(replace(painter.task, name=AUTOENCODER), painter.size, limit=limit), ""
+    else:
+        photographs, note = [replace(pair, target=pair.reference) for pair in copying], NO_PHOTOGRAPHS
+    yield autoencoding(painter.backbone, photographs, batch_size, note)
     yield evaluating(painter, copying, steps=steps, guidance=guidance, seed=seed, batch_size=batch_size)
     yield inpainting(
         painter.backbone,
@@ -112,6 +125,15 @@ def hole(pair: Pair) -> Mask:
     return pair.mask
 
 
+def lpips_hole(painted: Panel, pair: Pair) -> float:
+    """Return LPIPS (AlexNet) of what was to be painted alone.
+
+    Raises:
+        UserError: the pair has no mask, or the weights are missing.
+    """
+    return lpips_in(painted, pair.target, hole(pair))
+
+
 @torch.no_grad()
 def _fill(
     backbone: Backbone, pairs: Sequence[Pair], *, steps: int, guidance: float, seeds: Sequence[int]
@@ -121,7 +143,7 @@ def _fill(
     prompts = [pair.caption for pair in pairs]
     *_, last = sampling(backbone, canvases, prompts, seeds=seeds, steps=steps, guidance=guidance)
     sheets = backbone.decode(unpack(last.latents, canvases[0].height, canvases[0].width))
-    return [_pasted(pair, sheet.float().cpu()) for pair, sheet in zip(pairs, sheets, strict=True)]
+    return [_pasted(pair, sheet.float().cpu().clamp(-1, 1)) for pair, sheet in zip(pairs, sheets, strict=True)]
 
 
 def _pasted(pair: Pair, filling: Panel) -> Panel:

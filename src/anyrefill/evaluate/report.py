@@ -26,7 +26,7 @@ class Score:
         mean: of the values, or the set's.
         low: lower end of the mean's 95 % confidence interval.
         high: upper end of it.
-        note: why there are no values.
+        note: why there are no values, or what they are of; stands below the table.
     """
 
     metric: str

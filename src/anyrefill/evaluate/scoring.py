@@ -1,6 +1,6 @@
 """From painted panels to the rows of a report."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import nan
 
 from torch import Tensor
@@ -14,46 +14,43 @@ from anyrefill.pairs import Pair
 from anyrefill.tasks import Task
 from anyrefill.types import Panel
 
-__all__ = ["extracts", "parts_of", "row", "score", "truth"]
+__all__ = ["is_extractor", "judged", "parts_of", "rules", "score", "scoring"]
+
+Rule = Callable[..., object]
+"""A metric, a judge or a distance."""
 
 FEWEST = 3
 """Pictures that a distance of two sets takes."""
 
 
-def row(name: str, panels: Sequence[Panel], pairs: Sequence[Pair], task: Task, *, extract: bool = True) -> Row:
-    """Score one way to answer by everything that the task is scored by.
+def scoring(
+    panels: Sequence[Panel], pairs: Sequence[Pair], task: Task, asks: Callable[[Rule], bool] = lambda _: True
+) -> Iterator[Score]:
+    """Yield one way's score by every rule of the task, in the order of `rules`, each when it is found.
 
     Args:
-        name: of the row.
         panels: the answers, one for each pair.
         pairs: with the truth.
         task: whose scores.
-        extract: whether to look for the condition in the answers by a network, too, which is slow.
+        asks: which rules to score by; the score of the others is empty.
     """
     decoded = [(task.decode(panel), task.decode(pair.target)) for panel, pair in zip(panels, pairs, strict=True)]
-    judges = [
-        judged(judge, panels, pairs) if extract or judge not in EXTRACTORS else _none(judge) for judge in task.judges
-    ]
-    return Row(
-        name=name,
-        scores=(
-            *(score(metric, decoded) for metric in task.metrics),
-            *judges,
-            *(apart(distance, panels, pairs) for distance in task.distances),
-        ),
-    )
+    for metric in task.metrics:
+        yield score(metric, decoded) if asks(metric) else _none(metric)
+    for judge in task.judges:
+        yield judged(judge, panels, pairs) if asks(judge) else _none(judge)
+    for distance in task.distances:
+        yield apart(distance, panels, pairs) if asks(distance) else _none(distance)
 
 
-def truth(pairs: Sequence[Pair], task: Task) -> Row:
-    """Return what a network finds in the true targets, for judges that ask one: as much as it can tell at all."""
-    targets = [pair.target for pair in pairs]
-    judges = [judged(judge, targets, pairs) if judge in EXTRACTORS else _none(judge) for judge in task.judges]
-    return Row(name="the true target", scores=(*map(_none, task.metrics), *judges, *map(_none, task.distances)))
+def rules(task: Task) -> tuple[Rule, ...]:
+    """Return everything that a task is scored by: a score of each makes a row."""
+    return (*task.metrics, *task.judges, *task.distances)
 
 
-def extracts(task: Task) -> bool:
-    """Return whether a task is judged by what a network finds in the painted photograph."""
-    return any(judge in EXTRACTORS for judge in task.judges)
+def is_extractor(rule: Rule) -> bool:
+    """Return whether a rule looks for the condition in the answer by a network, which is slow."""
+    return rule in EXTRACTORS
 
 
 def parts_of(whole: Row, pairs: Sequence[Pair], key: str) -> list[Row]:
@@ -96,7 +93,7 @@ def _scored(rule: Callable[..., float], values: Callable[[], list[float]]) -> Sc
         return Score(metric=rule.__name__, aim=metrics.aim(rule), note=str(error))
 
 
-def _none(rule: Callable[..., object]) -> Score:
+def _none(rule: Rule) -> Score:
     """Return no score."""
     return Score(metric=rule.__name__, aim=metrics.aim(rule))
 

@@ -7,6 +7,7 @@ after their SHA-256 has been checked. Source: Zhang et al. 2018 (arXiv 1801.0392
 
 import hashlib
 import io
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, final
@@ -15,14 +16,14 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import max_pool2d, relu
+from torch.nn.functional import interpolate, max_pool2d, relu
 
 from anyrefill.errors import UserError
 from anyrefill.metrics.weights import weights_folder
-from anyrefill.types import Panel, Panels
+from anyrefill.types import Mask, Panel, Panels
 from anyrefill.unpickling import ArraysOnly
 
-__all__ = ["Lpips", "Net", "find_weights", "lpips_alex", "lpips_vgg", "shared", "unit", "weights_folder"]
+__all__ = ["Lpips", "Net", "find_weights", "lpips_alex", "lpips_in", "lpips_vgg", "shared", "unit", "weights_folder"]
 
 Net = Literal["alex", "vgg"]
 """Whose features are compared; alex is the one that papers report."""
@@ -102,13 +103,29 @@ class Lpips(nn.Module):
         Raises:
             ValueError: a side is shorter than 31 px (alex) or 16 px (vgg).
         """
+        distance = painted.new_zeros(len(painted))
+        for stage in self._stages(painted, target):
+            distance = distance + stage.mean(dim=(1, 2, 3))
+        return distance
+
+    def spatial(self, painted: Panels, target: Panels) -> Float[Tensor, "B 1 H W"]:
+        """Return the distance at every pixel: that of each stage, enlarged to the pictures' size, and their sum.
+
+        Raises:
+            ValueError: as for the whole.
+
+        Source: richzhang/PerceptualSimilarity, lpips.LPIPS with spatial=True.
+        """
+        size = painted.shape[2:]
+        enlarged = (interpolate(stage, size, mode="bilinear") for stage in self._stages(painted, target))
+        return torch.stack(list(enlarged)).sum(dim=0)
+
+    def _stages(self, painted: Panels, target: Panels) -> Iterator[Float[Tensor, "B 1 h w"]]:
+        """Yield the distance in the features of each stage, place by place."""
         if min(painted.shape[2:]) < _SMALLEST[self.net]:
             raise ValueError(f"LPIPS needs {_SMALLEST[self.net]} px on each side, got {tuple(painted.shape[2:])}")
-        distance = painted.new_zeros(len(painted))
         for index, (a, b) in enumerate(zip(self.features(painted), self.features(target), strict=True)):
-            weighted = (unit(a) - unit(b)).pow(2) * self.get_buffer(f"head_{index}")
-            distance = distance + weighted.sum(dim=1).mean(dim=(1, 2))
-        return distance
+            yield ((unit(a) - unit(b)).pow(2) * self.get_buffer(f"head_{index}")).sum(dim=1, keepdim=True)
 
     def features(self, pictures: Panels) -> list[Tensor]:
         """Return the features (B, C, h, w) of pictures in [-1, 1] after the ReLU that ends each of the five stages."""
@@ -133,6 +150,16 @@ def lpips_alex(painted: Panel, target: Panel) -> float:
 def lpips_vgg(painted: Panel, target: Panel) -> float:
     """Return `Lpips` with VGG16; the weights are read once."""
     return _score("vgg", painted, target)
+
+
+@torch.no_grad()
+def lpips_in(painted: Panel, target: Panel, mask: Mask) -> float:
+    """Return the mean of `Lpips.spatial` (AlexNet) where the mask is 1; nan if there is none.
+
+    A pixel's features see its surroundings as well, so what is pasted around a hole counts there as context.
+    """
+    found = shared("alex", weights_folder()).spatial(painted[None].float().cpu(), target[None].float().cpu())[0]
+    return found[mask.bool().cpu()].mean().item()
 
 
 @torch.no_grad()

@@ -2,7 +2,8 @@
 
 The paper's pairs come from Depth Anything; ours from pictures whose depth is known exactly (renderings, or an
 annotator of `anyrefill.curate`). The panel is linear in 1 / distance, as `anyrefill.pairs.Photo.depth` says. It has no
-scale and no zero, so `decode` reads it as if the farthest pixel were four times as far away as the nearest.
+scale and no zero, so `decode` reads it as if the farthest pixel were four times as far away as the nearest. What is
+handed out is grey.
 """
 
 from torch import Generator, Tensor
@@ -12,7 +13,7 @@ from anyrefill.pairs import Pair, Photo
 from anyrefill.tasks import Task
 from anyrefill.types import Panel
 
-__all__ = ["decode", "make", "task"]
+__all__ = ["decode", "grey", "make", "task"]
 
 FARTHEST = 4.0
 """Distance of a black pixel if a white one is 1 away: about what furnished rooms have."""
@@ -31,11 +32,18 @@ def decode(panel: Panel) -> Tensor:
     return 1 / (1 / FARTHEST + (1 - 1 / FARTHEST) * nearness)
 
 
+def grey(reference: Panel, painted: Panel) -> Panel:
+    """Return the painting's mean over its channels: depth has no colour, and `decode` reads no other value."""
+    del reference
+    return painted.mean(dim=0, keepdim=True).repeat(3, 1, 1)
+
+
 task = Task(
     name="image-to-depth",
     summary="photograph -> its depth, near white, far black",
     prompt="depth map {caption}",
     make=make,
+    finish=grey,
     decode=decode,
     metrics=(delta1, abs_rel, depth_correlation),
     pairs=3450,
