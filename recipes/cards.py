@@ -22,9 +22,9 @@ from anyrefill.files import write_text
 from anyrefill.painter import STEPS
 from anyrefill.tasks import Task
 from recipes.plots import Point, plot
+from recipes.stored import DOCS, stored
 from recipes.world.fetch import WORLD
 
-DOCS = Path(__file__).parents[1] / "docs"
 RUNS = WORLD.parent / "runs"
 
 FAILURES = {
@@ -95,7 +95,7 @@ def report_of(name: str, docs: Path) -> Report | None:
 
 def note_times(path: Path, runs: Path) -> None:
     """Keep how long each adapter was trained, as the logs of runs on this machine tell, in a file that is committed."""
-    times = json.loads(path.read_text()) if path.is_file() else {}
+    times = stored(path, {})
     for log in sorted(runs.glob("*/log.jsonl")):
         if (log.parent / "adapter.safetensors").is_file() and log.parent.name in shipped():
             lines = [json.loads(line) for line in log.read_text().splitlines()]
@@ -108,9 +108,7 @@ def note_times(path: Path, runs: Path) -> None:
 
 def efficiency(path: Path, name: str) -> list["Point"]:
     """Return a task's score by how many pairs it was trained on."""
-    if not path.is_file():
-        return []
-    entries = [entry for entry in json.loads(path.read_text()) if entry["task"] == name]
+    entries = [entry for entry in stored(path, []) if entry["task"] == name]
     return [
         Point(
             x=entry["pairs"],
@@ -134,7 +132,7 @@ def _use(task: Task) -> Iterator[str]:
 def _training(name: str, docs: Path) -> Iterator[str]:
     """Yield how the adapter came about."""
     passport, path = read_passport(adapter_of(name)), docs / "results" / "training.json"
-    known = json.loads(path.read_text()).get(name) if path.is_file() else None
+    known = stored(path, {}).get(name)
     time = (
         f"{known['seconds'] / 60:.0f} minutes of one shared core"
         if known and known["steps"] == passport.steps

@@ -25,8 +25,8 @@ from anyrefill.evaluate.report import table
 from anyrefill.files import write_text
 from anyrefill.painter import Painter, load
 from anyrefill.train import TrainConfig, train
-from recipes.cards import DOCS
 from recipes.micro.adapters import SETTINGS, config_of, pairs_of, subset
+from recipes.stored import DOCS, stored
 
 SCORES = DOCS / "results" / "clean-prefix.json"
 TASKS = ("deblur", "colorization", "canny-to-image")
@@ -157,12 +157,11 @@ def times(whole: Sequence[Trained], runs: Sequence[Trained]) -> str:
 
 def known() -> dict[str, Compared]:
     """Return what was measured, by task."""
-    entries = json.loads(SCORES.read_text(encoding="utf-8")) if SCORES.is_file() else {}
     return {
         name: Compared(
             steps=entry["steps"], pairs=entry["pairs"], runs=tuple(Trained(**run) for run in entry["runs"])
         )
-        for name, entry in entries.items()
+        for name, entry in stored(SCORES, {}).items()
     }  # fmt: skip
 
 

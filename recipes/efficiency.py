@@ -22,8 +22,8 @@ from anyrefill.evaluate.goals import GOALS, RAW
 from anyrefill.evaluate.report import Score
 from anyrefill.files import write_text
 from anyrefill.pairs import PairFolder
-from recipes.cards import DOCS
 from recipes.micro.adapters import SETTINGS, painter_of, pairs_of, subset, trained
+from recipes.stored import DOCS, stored
 
 SCORES = DOCS / "results" / "efficiency.json"
 
@@ -43,7 +43,7 @@ def first_metric(name: str) -> str:
 
 def kept() -> list[dict[str, object]]:
     """Return the scores on file."""
-    return json.loads(SCORES.read_text()) if SCORES.is_file() else []
+    return stored(SCORES, [])
 
 
 def keep(entry: dict[str, object]) -> None:

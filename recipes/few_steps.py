@@ -22,9 +22,9 @@ from anyrefill.evaluate import evaluating, held_out_pairs
 from anyrefill.evaluate.report import table
 from anyrefill.files import write_text
 from anyrefill.painter import STEPS, load
-from recipes.cards import DOCS
 from recipes.micro.adapters import SETTINGS, Setting
 from recipes.results import ended
+from recipes.stored import DOCS, stored
 
 SCORES = DOCS / "results" / "few-steps.json"
 EVERY = {
@@ -69,7 +69,7 @@ def measure(name: str) -> dict[str, dict[str, float]]:
 
 def known() -> dict[str, dict[str, dict[str, float]]]:
     """Return what was measured, by task and column."""
-    return json.loads(SCORES.read_text()) if SCORES.is_file() else {}
+    return stored(SCORES, {})
 
 
 def page(found: dict[str, dict[str, dict[str, float]]]) -> str:

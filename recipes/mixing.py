@@ -23,7 +23,7 @@ from anyrefill.evaluate.report import Report, Score, table
 from anyrefill.files import write_text
 from anyrefill.judges import identity_dlib
 from anyrefill.painter import load
-from recipes.cards import DOCS
+from recipes.stored import DOCS, stored
 
 EDITING = ("deblur", "super-resolution", "age", "gender", "relight", "ref-inpainting")
 SCORES = DOCS / "results" / "mixing.json"
@@ -50,7 +50,7 @@ def main() -> None:
 
 def known() -> list[dict[str, object]]:
     """Return what was measured."""
-    return json.loads(SCORES.read_text()) if SCORES.is_file() else []
+    return stored(SCORES, [])
 
 
 def measured(name: str, other: str, limit: int) -> dict[str, object]:

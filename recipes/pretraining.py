@@ -21,6 +21,7 @@ from anyrefill.files import write_text
 from anyrefill.painter import load
 from recipes.plots import Point, plot
 from recipes.results import ended
+from recipes.stored import stored
 
 ROOT = Path(__file__).parents[1]
 SCORES = ROOT / "docs" / "results" / "pretraining.json"
@@ -62,7 +63,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=64)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    found: dict[str, Scores] = json.loads(SCORES.read_text()) if SCORES.is_file() else {}
+    found: dict[str, Scores] = stored(SCORES, {})
     if args.canvases:
         scores = measure_revision(args.revision, args.limit) if args.revision else measure("micro", args.limit)
         found[str(args.canvases)] = scores

@@ -25,8 +25,8 @@ from anyrefill.painter import load
 from anyrefill.pairs import Pair
 from anyrefill.types import Panel
 from recipes import cards
+from recipes.stored import DOCS
 
-DOCS = Path(__file__).parents[1] / "docs"
 HEAD = """# Results
 
 Held-out pairs: no photograph, cut-out, emoji, identity or room in them was seen by any training step. Means with 95 %

@@ -23,9 +23,10 @@ from anyrefill.files import write_text
 from anyrefill.painter import Painter
 from anyrefill.pairs import Pair
 from anyrefill.types import Panel
-from recipes.cards import COPY, DOCS
+from recipes.cards import COPY
 from recipes.heldout import SOURCES
 from recipes.micro.adapters import painter_of, pairs_of, subset, trained
+from recipes.stored import DOCS, stored
 
 SCORES = DOCS / "results" / "unseen-words.json"
 PAGE = DOCS / "tasks" / "unseen-words.md"
@@ -165,12 +166,11 @@ def _save_sheet(task: str, pairs: Sequence[Pair], columns: Mapping[str, Sequence
 
 def known() -> dict[str, Compared]:
     """Return what was measured, by task."""
-    entries = json.loads(SCORES.read_text(encoding="utf-8")) if SCORES.is_file() else {}
     return {
         name: Compared(
             steps=entry["steps"], pairs=entry["pairs"], asked=tuple(Asked(**one) for one in entry["asked"])
         )
-        for name, entry in entries.items()
+        for name, entry in stored(SCORES, {}).items()
     }  # fmt: skip
 
 

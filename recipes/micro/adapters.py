@@ -69,7 +69,7 @@ SETTINGS = {
     "age": Setting(steps=400, pairs=1400, mean=2.5, std=2.0, paint=2, quiet=0.5, temperature=0.0),
     "gender": Setting(steps=400, pairs=1300, mean=2.5, std=2.0, paint=2, quiet=0.5, temperature=0.0),
     "relight": Setting(steps=400, pairs=600, mean=2.5, std=2.0, paint=2, temperature=0.0),
-    "ref-inpainting": Setting(steps=100, pairs=600, paint=4),
+    "ref-inpainting": Setting(steps=400, pairs=1200, mean=2.5, std=2.0, paint=2, quiet=0.5, temperature=0.0),
     "blueprint": Setting(steps=400, pairs=400, mean=2.5, std=2.0, paint=2),
 }
 """What differs between the tasks; everything else is the same for all. Those that ship were made so, most by --go-on
