@@ -1,13 +1,14 @@
-"""Time training and its peak memory: ours beside a plain loop as in diffusers' examples, in one run, in turns.
+"""Peak memory of training, and its time: ours beside a plain loop as in diffusers' examples, in one run, in turns.
 
     python -m benchmarks.training                          # 16 samples a step, one thread, micro
     python -m benchmarks.training --dtype float32 --rounds 3
 
 Every run is a process of its own, which loads the base, trains a LoRA on the bundled photographs and tells of its
-steps and of the most memory that it ever held. The plain loop is that of diffusers' LoRA examples: both autoencoder
-passes and both text encoders in every step, activation checkpointing, diffusers' own forward pass. With full attention
-all runs see the same weights, pictures, prompts, noise and noise levels, and the losses of their first steps agree.
-Times are CPU seconds of one thread, and hold on a busy machine. Ours encodes once, before the first step.
+steps and of the most memory that it ever held. `anyrefill bench --tables training` times steps alone, in one process.
+The plain loop is that of diffusers' LoRA examples: both autoencoder passes and both text encoders in every step,
+activation checkpointing, diffusers' own forward pass. With full attention all runs see the same weights, pictures,
+prompts, noise and noise levels, and the losses of their first steps agree. Times are CPU seconds of one thread, and
+hold on a busy machine. Ours encodes once, before the first step.
 """
 
 import argparse
@@ -17,24 +18,18 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib.resources import files
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from time import process_time
 from types import MappingProxyType
-from typing import Any
 
 import torch
-from torch import Generator, Tensor, nn
 
-from anyrefill import flow, images, tasks
-from anyrefill.backbone.adapters.lora import PAPER
-from anyrefill.backbone.embedded import find_base
 from anyrefill.backbone.precision import dtype_name, fast_dtype
-from anyrefill.canvas import Canvas
-from anyrefill.pairs import Pair, PairFolder, Photo, write_pairs
-from anyrefill.train import Step, TrainConfig, training
+from anyrefill.bench.plain_training import plain_training
+from anyrefill.bench.training import ours, write_photographs
+from anyrefill.train import TrainConfig
 
 PLAIN = "plain: diffusers' loop, checkpointing"
 WAYS = MappingProxyType(
@@ -90,123 +85,13 @@ def main() -> None:
 def run(way: str, config: TrainConfig, floor: int) -> Told:
     """Train in one way and tell of it."""
     config = replace(config, **WAYS[way])
-    steps = plain(config) if way == PLAIN else ours(config)
+    steps = plain_training(config) if way == PLAIN else ours(config)
     losses, seconds, began = list[float](), list[float](), process_time()
     for loss in islice(steps, config.steps):
         losses.append(loss)
         seconds.append(process_time() - began)
         began = process_time()
     return Told(seconds=seconds[1:], first=seconds[0], loss=losses[0], peak=_peak(), floor=floor)
-
-
-def ours(config: TrainConfig) -> Iterator[float]:
-    """Yield the loss of every step of `anyrefill train`."""
-    for record in training(replace(config, steps=(config.steps or 0) + 1)):  # the last step saves: not timed
-        if isinstance(record, Step):
-            yield record.loss
-
-
-def plain(config: TrainConfig) -> Iterator[float]:
-    """Yield the loss of every step of a plain loop.
-
-    Source: diffusers, examples/dreambooth/train_dreambooth_lora_flux.py, with FluxFillPipeline's condition.
-    """
-    from diffusers import FluxFillPipeline  # ours needs no pipeline in memory
-    from peft import LoraConfig
-
-    dtype: torch.dtype = getattr(torch, config.dtype)
-    pipe: Any = FluxFillPipeline.from_pretrained(find_base(config.backbone), torch_dtype=dtype)
-    task, pairs = tasks.get(config.task), PairFolder(config.pairs, (128, 128))
-    for part in (pipe.vae, pipe.text_encoder, pipe.text_encoder_2, pipe.transformer):
-        part.requires_grad_(False)
-    pipe.transformer.add_adapter(
-        LoraConfig(r=config.rank, lora_alpha=config.rank, init_lora_weights="gaussian", target_modules=list(PAPER))
-    )
-    pipe.transformer.enable_gradient_checkpointing()
-    trained = [weight for weight in pipe.transformer.parameters() if weight.requires_grad]
-    for weight in trained:
-        weight.data = weight.data.float()
-    optimizer = torch.optim.AdamW(trained, config.lr, weight_decay=0.0)
-    for step in count():
-        batch = [pairs[row] for row in _rows(len(pairs), config, step)]
-        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-            loss = _plain_loss(pipe, batch, [task.fill_prompt(pair.caption) for pair in batch], config, step)
-        loss.backward()
-        nn.utils.clip_grad_norm_(trained, config.clip)
-        optimizer.step()
-        optimizer.zero_grad()
-        yield loss.item()
-
-
-def _plain_loss(pipe: Any, batch: Sequence[Pair], prompts: list[str], config: TrainConfig, step: int) -> Tensor:  # noqa: ANN401
-    """Encode a batch, draw its noise as our trainer draws it, and return the mean squared error of the velocity."""
-    canvases = [Canvas.stitch(pair.reference, pair.target, torch.ones_like(pair.target[:1])) for pair in batch]
-    size, height, width = len(batch), canvases[0].height, canvases[0].width
-    with torch.no_grad():
-        embeds, pooled, text_ids = pipe.encode_prompt(prompts, prompts, max_sequence_length=24)
-        clean = _encoded(pipe, torch.stack([canvas.pixels for canvas in canvases]))
-        masked = torch.stack([canvas.masked for canvas in canvases])
-        mask = torch.stack([canvas.mask for canvas in canvases])
-        mask, known = pipe.prepare_mask_latents(
-            mask, masked.to(pipe.vae.dtype), size, 16, 1, height, width, pipe.vae.dtype, "cpu", None
-        )
-    packed = pipe._pack_latents(clean, *clean.shape)
-    sigma, noise = _chance(packed, config, step)
-    ids = pipe._prepare_latent_image_ids(size, height // 16, width // 16, "cpu", pipe.vae.dtype)
-    level = sigma.view(-1, 1, 1)
-    noisy = torch.cat([(1 - level) * packed + level * noise, known, mask], -1).to(pipe.transformer.dtype)
-    guess = pipe.transformer(
-        hidden_states=noisy,
-        timestep=sigma,
-        guidance=torch.full_like(sigma, config.guidance),
-        pooled_projections=pooled,
-        encoder_hidden_states=embeds,
-        txt_ids=text_ids,
-        img_ids=ids,
-        return_dict=False,
-    )[0]
-    return (guess.float() - (noise - packed)).pow(2).mean()
-
-
-def _encoded(pipe: Any, pixels: Tensor) -> Tensor:  # noqa: ANN401
-    """Return the scaled latents of whole canvases, in float32."""
-    latents = pipe.vae.encode(pixels.to(pipe.vae.dtype)).latent_dist.mode().float()
-    return (latents - pipe.vae.config.shift_factor) * pipe.vae.config.scaling_factor
-
-
-def _chance(packed: Tensor, config: TrainConfig, step: int) -> tuple[Tensor, Tensor]:
-    """Draw noise levels and noise as `anyrefill.train.data.draw` does."""
-    generator = Generator().manual_seed(config.seed * 1_000_003 + step)
-    torch.rand(config.batch, generator=generator)  # which captions are dropped: none
-    shift = flow.resolution_shift(packed.shape[1])
-    sigma = flow.sample_sigma(
-        config.batch, config.density, generator,
-        shift=shift, logit_mean=config.logit_mean, logit_std=config.logit_std,
-    )  # fmt: skip
-    return sigma, torch.randn(packed.shape, generator=generator)
-
-
-def _rows(pairs: int, config: TrainConfig, step: int) -> list[int]:
-    """Return the pairs of a step: those that our trainer draws, where there are as many as in a batch."""
-    order = torch.randperm(pairs, generator=Generator().manual_seed((config.seed + 1) * 7_368_787 + step))
-    return order[: config.batch].tolist()
-
-
-def write_photographs(folder: Path, number: int = 16) -> Path:
-    """Write pairs of the task deblur, made of the bundled photographs."""
-    make = tasks.get("deblur").make
-    assert make is not None
-    photos = sorted((Path(str(files("anyrefill"))) / "assets" / "photos").glob("*.jpg"))
-
-    def pairs() -> Iterator[Pair]:
-        for index in range(number):
-            pixels = images.to_panel(photos[index % len(photos)], (128, 128))
-            pair = make(Photo(pixels=pixels), Generator().manual_seed(index))
-            assert pair is not None
-            yield pair
-
-    write_pairs(pairs(), folder)
-    return folder
 
 
 def _lines(told: dict[str, list[Told]]) -> Iterator[str]:

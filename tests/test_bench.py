@@ -1,7 +1,9 @@
 """The benchmark runs what it says, in turns, and writes what it prints."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -10,12 +12,14 @@ from PIL import Image
 
 from anyrefill import UserError, cli
 from anyrefill.backbone.fill import FluxFill
-from anyrefill.bench import Row, bench, plot
+from anyrefill.bench import TABLES, Row, bench, plot
 from anyrefill.bench.goals import GOALS_TABLE, goals
+from anyrefill.bench.pictures import PICTURE_TABLE
 from anyrefill.bench.plot import BAR, GOAL
-from anyrefill.bench.rows import PLAIN, PLAIN_BF16, rows_of
-from anyrefill.bench.solvers import SOLVER_TABLE
-from anyrefill.bench.timing import Run, Timing, interleaved
+from anyrefill.bench.rows import PLAIN, PLAIN_BF16, by_clock, rows_of
+from anyrefill.bench.solvers import OWN, solver_table
+from anyrefill.bench.timing import Run, Timing, interleaved, on_threads
+from anyrefill.cli.bench import Bench
 
 
 def test_runs_take_turns_after_a_round_that_does_not_count() -> None:
@@ -24,13 +28,33 @@ def test_runs_take_turns_after_a_round_that_does_not_count() -> None:
     assert calls == list("ab" * 4)
     assert [timing.name for timing in timings] == ["a", "b"]
     assert all(0 <= timing.low <= timing.cpu <= timing.high for timing in timings)
+    assert all(0 < timing.wall_low <= timing.wall <= timing.wall_high for timing in timings)
 
 
 def test_gains_are_over_the_anchors() -> None:
     times = {PLAIN: 0.4, PLAIN_BF16: 0.2, "ours": 0.1}
-    timings = [Timing(name=name, cpu=cpu, low=cpu, high=cpu, wall=cpu) for name, cpu in times.items()]
-    ours = rows_of("t", timings, 1000.0, "ms")[-1]
-    assert ours == Row(table="t", name="ours", value=100.0, unit="ms", low=100.0, high=100.0, gain=4.0, gain_bf16=2.0)
+    timings = [
+        Timing(name=name, cpu=cpu, low=cpu, high=cpu, wall=cpu**2, wall_low=0.5, wall_high=2.0)
+        for name, cpu in times.items()
+    ]
+    row = rows_of("t", timings, 1000.0, "ms")[-1]
+    assert replace(row, wall=None) == Row(
+        table="t", name="ours", value=100.0, unit="ms", low=100.0, high=100.0, gain=4.0, gain_bf16=2.0
+    )
+    assert row.wall == pytest.approx(10.0)
+    clocked = by_clock("t", timings)[-1]
+    assert (clocked.low, clocked.high, clocked.wall) == (0.5, 2.0, None)
+    assert (clocked.value, clocked.gain, clocked.gain_bf16) == pytest.approx((0.01, 16.0, 4.0))
+
+
+def test_threads_are_given_back() -> None:
+    with on_threads(2):
+        assert torch.get_num_threads() == 2
+    assert torch.get_num_threads() == 1
+
+
+def test_the_command_knows_every_table() -> None:
+    assert get_args(get_args(get_type_hints(Bench)["tables"])[0]) == TABLES == Bench().tables
 
 
 def test_steps_are_timed_in_every_way(as_micro: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,10 +107,19 @@ def test_goals_are_held_to_what_was_measured() -> None:
         "one step, batch 1: clean_ref_text bfloat16, over plain float32": (5.5, "at least 5.5", True),
         "one step, batch 1: clean_ref_text bfloat16, over plain bfloat16": (2.6, "at least 2.5", True),
     }
-    solved = [Row(table=SOLVER_TABLE, name=name, value=value, unit="relative")
-              for name, value in (("ab2, 20 calls", 0.004), ("euler, 50 calls", 0.008))]  # fmt: skip
-    (line,) = goals(solved, [1])
-    assert (line.value, line.met) == (0.5, True)
+    far = {"ab2, 20 calls": 0.004, "euler, 50 calls": 0.008, f"{OWN} 2 calls": 0.1}
+    solved = [Row(table=solver_table("full"), name=name, value=value, unit="relative") for name, value in far.items()]
+    assert [(line.value, line.met) for line in goals(solved, [1])] == [(0.5, True), (12.5, False)]
+
+
+def test_a_machine_without_bfloat16_has_its_verdict_on_the_fast_picture() -> None:
+    painted = {"clean_ref_text float32, 20 x ab2": 3.9, "clean_ref_text float32, 14 x ab2": 4.8,
+               "full float32, the adapter's 2 steps": 10.6}  # fmt: skip
+    rows = [Row(table=PICTURE_TABLE, name=name, value=1.0, unit="s CPU", gain=gain) for name, gain in painted.items()]
+    assert [(line.name, line.value, line.met) for line in goals(rows, [1])] == [
+        (f"{PICTURE_TABLE}: clean_ref_text float32, 20 x ab2, over plain float32", 3.9, False),
+        (f"{PICTURE_TABLE}: full float32, the adapter's 2 steps, over plain float32", 10.6, True),
+    ]
 
 
 def test_bars_are_as_long_as_gains(tmp_path: Path) -> None:

@@ -7,16 +7,18 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Generator
+from torch import Generator, Tensor
 
 import anyrefill
 from anyrefill import Canvas, UserError, cli, images
 from anyrefill.backbone import Attention, Condition
 from anyrefill.backbone.adapters.files import load_adapter
+from anyrefill.backbone.adapters.lora import TARGETS, merge
 from anyrefill.backbone.fill import FluxFill
 from anyrefill.backbone.tiny import TinyFill
 from anyrefill.sample import sample
 from panels import random_panel
+from random_adapter import save_random_adapter
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +52,25 @@ def test_the_adapter_says_how_to_attend(tiny: Path, clean_adapter: Path) -> None
     )  # fmt: skip
     with pytest.raises(UserError, match="no attention 'causal'; there are full"):
         load(clean_adapter, "causal")
+
+
+@pytest.mark.parametrize("attention", ["full", "clean_ref_text"])
+def test_the_condition_is_multiplied_once_beside_a_merged_adapter(
+    tiny: Path, tmp_path: Path, attention: Attention
+) -> None:
+    """Five sixths of the embedder's channels do not change; an adapter on it must not bring them back into a step."""
+    backbone = FluxFill.load(tiny)
+    save_random_adapter(backbone, tmp_path / "all.safetensors", targets=TARGETS["all"])
+    load_adapter(tmp_path / "all.safetensors", backbone)
+
+    def painted() -> Tensor:
+        return sample(backbone, [canvas()], ["a"], seeds=[0], steps=2, guidance=1.0, attention=attention)[0]
+
+    beside, calls = painted(), list[int]()
+    backbone.transformer.x_embedder.register_forward_hook(lambda *_: calls.append(1))
+    merge(backbone)
+    torch.testing.assert_close(painted(), beside, atol=1e-4, rtol=0)
+    assert not calls
 
 
 @torch.no_grad()

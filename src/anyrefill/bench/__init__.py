@@ -1,26 +1,32 @@
 """How fast painting is: beside plain diffusers on the same weights and noise, in one process."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
+from itertools import chain
 from types import MappingProxyType
 from typing import Literal, get_args
 
 from anyrefill.backbone import ATTENTIONS
+from anyrefill.backbone.embedded import find_base
+from anyrefill.backbone.fill import FluxFill
 from anyrefill.backbone.placement import Placement, held_bytes
 from anyrefill.backbone.precision import multiplies_bfloat16
 from anyrefill.bench import flops
 from anyrefill.bench.goals import COUNT_TABLE, TRAINING_TABLE, WEIGHT_TABLE, goals
-from anyrefill.bench.pictures import company, parity, pictures
+from anyrefill.bench.growth import growth
+from anyrefill.bench.pictures import company, every_core, parity, pictures
 from anyrefill.bench.plot import plot
 from anyrefill.bench.rows import Row
 from anyrefill.bench.scene import Scene
-from anyrefill.bench.solvers import solvers
+from anyrefill.bench.solvers import MODES, solvers
 from anyrefill.bench.steps import steps
+from anyrefill.bench.training import training_steps
 
 __all__ = ["TABLES", "Row", "Table", "bench", "plot"]
 
-Table = Literal["flops", "step", "picture", "same", "solver"]
-"""Counts at full size; one step; a whole picture; its latents beside diffusers' and in company; the solvers' distances.
+Table = Literal["flops", "same", "step", "picture", "solver", "growth", "training"]
+"""Counts at full size; latents beside diffusers' and in company; one step; a whole picture; the solvers' distances; one
+step of ever larger canvases; a step of training.
 """
 
 TABLES: tuple[Table, ...] = get_args(Table)
@@ -62,18 +68,21 @@ def _measured(tables: Sequence[Table], task: str, rounds: int, batch: int) -> It
 
     scenes = ("float32", "bfloat16") if multiplies_bfloat16() else ("float32",)
 
-    if "flops" in tables:
-        yield from _counts()
-    if "same" in tables:
-        yield parity(scene("float32"))
-        yield company(scene("float32"))
-    if "step" in tables:
-        for count in dict.fromkeys((1, batch)):
-            yield from steps([scene(dtype).first(count) for dtype in scenes], rounds)
-    if "picture" in tables:
-        yield from pictures([scene(dtype).first(1) for dtype in scenes], rounds)
-    if "solver" in tables:
-        yield from solvers(scene("float32").first(2))
+    def every(count: int) -> list[Scene]:
+        return [scene(dtype).first(count) for dtype in scenes]
+
+    makers: dict[Table, Callable[[], Iterable[Row]]] = {
+        "flops": _counts,
+        "same": lambda: (check(scene("float32")) for check in (parity, company)),
+        "step": lambda: chain.from_iterable(steps(every(count), rounds) for count in dict.fromkeys((1, batch))),
+        "picture": lambda: chain.from_iterable(make(every(1), rounds) for make in (pictures, every_core)),
+        "solver": lambda: chain.from_iterable(solvers(scene("float32").first(2), mode) for mode in MODES),
+        "growth": lambda: growth(FluxFill.load(find_base("micro")), rounds),
+        "training": lambda: training_steps(scenes, rounds),
+    }
+    for table in TABLES:
+        if table in tables:
+            yield from makers[table]()
 
 
 def _counts() -> Iterator[Row]:

@@ -6,8 +6,10 @@ from typing import Literal
 
 from anyrefill.bench.pictures import PICTURE_TABLE, SAME_TABLE
 from anyrefill.bench.rows import Row
-from anyrefill.bench.solvers import SOLVER_TABLE
+from anyrefill.bench.scene import DTYPES
+from anyrefill.bench.solvers import MODES, OWN, solver_table
 from anyrefill.bench.steps import step_table
+from anyrefill.bench.training import TRAIN_TABLE
 
 __all__ = ["COUNT_TABLE", "GOALS_TABLE", "TRAINING_TABLE", "WEIGHT_TABLE", "goals"]
 
@@ -23,11 +25,11 @@ class Goal:
 
     Attributes:
         table: where the row stands that tells.
-        row: how the row's name begins.
+        row: its name, or how that begins.
         reads: which of the row's numbers.
         bound: what it is held to.
         most: whether the bound is the most that may be; otherwise it is the least.
-        over: name of the row whose number it is divided by, if any.
+        over: name, or beginning of it, of the row whose number it is divided by, if any.
     """
 
     table: str
@@ -39,31 +41,32 @@ class Goal:
 
     def judged(self, rows: Sequence[Row]) -> Row | None:
         """Return the line that says whether the goal is met; None if nothing tells."""
-        number, other = self._number(rows, self.row), self._number(rows, self.over) if self.over else 1.0
-        if number is None or other is None:
+        row, over = self._found(rows, self.row), self._found(rows, self.over)
+        if row is None or (self.over and over is None):
             return None
-        value = number / other
-        over = "over plain" if "counted" in self.table else "over plain float32"
-        words = {"value": "", "gain": f", {over}", "gain_bf16": ", over plain bfloat16"}[self.reads]
+        value = getattr(row, self.reads)
+        value = value if over is None else value / getattr(over, self.reads)
+        plain = "over plain" if "counted" in self.table else "over plain float32"
+        words = {"value": "", "gain": f", {plain}", "gain_bf16": ", over plain bfloat16"}[self.reads]
         return Row(
             table=GOALS_TABLE,
-            name=f"{self.table}: {self.row}{' / ' if self.over else ''}{self.over}{words}",
+            name=f"{self.table}: {row.name}{f' / {over.name}' if over else ''}{words}",
             value=value,
             unit="",
             goal=f"at {'most' if self.most else 'least'} {self.bound:g}",
             met=value <= self.bound if self.most else value >= self.bound,
         )
 
-    def _number(self, rows: Sequence[Row], name: str) -> float | None:
-        """Return a row's number."""
-        found = [row for row in rows if row.table == self.table and row.name.startswith(name)]
+    def _found(self, rows: Sequence[Row], name: str) -> Row | None:
+        """Return the row that has this name, or begins with it; None if there is none, or no name."""
+        found = [row for row in rows if name and row.table == self.table and row.name.startswith(name)]
         exact = [row for row in found if row.name == name]
-        return getattr((exact or found)[0], self.reads) if found else None
+        return (exact or found)[0] if found else None
 
 
 def goals(rows: Sequence[Row], batches: Sequence[int]) -> Iterator[Row]:
     """Yield a line for every goal that the rows tell about."""
-    for goal in (*_same(), *_steps(batches), *_pictures(), *_counted()):
+    for goal in (*_same(), *_steps(batches), *_pictures(), *_solvers(), *_training(), *_counted()):
         judged = goal.judged(rows)
         if judged is not None:
             yield judged
@@ -96,11 +99,34 @@ def _steps(batches: Sequence[int]) -> list[Goal]:
 
 
 def _pictures() -> list[Goal]:
-    """Return the goals of the fast picture."""
+    """Return the goals of the fast picture: of about 20 calls, and of the steps that the adapter asks for."""
     return [
-        Goal(table=PICTURE_TABLE, row="clean_ref_text bfloat16, 20 x ab2", reads="gain", bound=10.0),
-        Goal(
-            table=SOLVER_TABLE, row="ab2, 20 calls", over="euler, 50 calls", reads="value", bound=1.0, most=True
+        Goal(table=PICTURE_TABLE, row=row.format(dtype=dtype), reads="gain", bound=10.0)
+        for row in ("clean_ref_text {dtype}, 20 x ab2", "full {dtype}, the adapter's")
+        for dtype in DTYPES
+    ]
+
+
+def _solvers() -> list[Goal]:
+    """Return the goals of the fast pictures' errors, which are those of 50 Euler steps."""
+    held = [*((solver_table(mode), "ab2, 20 calls") for mode in MODES), (solver_table("full"), OWN)]
+    return [
+        Goal(table=table, row=row, over="euler, 50 calls", reads="value", bound=1.0, most=True) for table, row in held
+    ]
+
+
+def _training() -> list[Goal]:
+    """Return the goals of a training step, over diffusers' loop as it stands and with what it encodes kept."""
+    shared = "clean_ref_text {dtype}, 4 draws a pair"
+    return [
+        Goal(table=TRAIN_TABLE, row=shared.format(dtype="float32"), reads="gain", bound=2.2),
+        Goal(table=TRAIN_TABLE, row=shared.format(dtype="bfloat16"), reads="gain_bf16", bound=2.2),
+        *(
+            Goal(
+                table=TRAIN_TABLE, row=f"plain {dtype}, encoded once", over=shared.format(dtype=dtype), reads="value",
+                bound=2.2,
+            )
+            for dtype in DTYPES
         ),
     ]  # fmt: skip
 

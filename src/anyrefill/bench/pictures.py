@@ -1,24 +1,22 @@
 """Whole pictures, from photograph to painted panel: how long, and how near to diffusers' and to those in company."""
 
+import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler, FluxFillPipeline
 from torch import Generator
-from transformers import T5Tokenizer
 
 from anyrefill.backbone import Attention
-from anyrefill.backbone.embedded import find_base
-from anyrefill.bench.rows import Row, rows_of
+from anyrefill.bench.pipeline import pipeline_of
+from anyrefill.bench.rows import Row, by_clock, rows_of
 from anyrefill.bench.scene import DTYPES, Scene
-from anyrefill.bench.timing import Run, interleaved
+from anyrefill.bench.timing import Run, interleaved, on_threads
 from anyrefill.flow import Solver
 from anyrefill.sample import condition_of, draw_noise, sample, sampling
 from anyrefill.types import Tokens
 
-__all__ = ["PICTURE_TABLE", "SAME_TABLE", "company", "parity", "pictures"]
+__all__ = ["PICTURE_TABLE", "SAME_TABLE", "company", "every_core", "parity", "pictures"]
 
 STEPS, FAST, FASTER = 50, 20, 14
 PICTURE_TABLE = f"one picture, plain with {STEPS} steps"
@@ -39,11 +37,26 @@ def pictures(scenes: Sequence[Scene], rounds: int) -> list[Row]:
     """
     runs = [Run(name=f"plain {scene.dtype}", call=_pipeline(scene, STEPS)) for scene in scenes]
     for scene in scenes:
-        asked = ("full {dtype}, the adapter's {steps} steps", "euler", "full", scene.painter.steps)
-        for name, solver, attention, steps in (*WAYS, asked):
+        for name, solver, attention, steps in WAYS:
             call = _paint(scene, solver, attention, steps)
             runs.append(Run(name=name.format(dtype=scene.dtype, steps=steps), call=call))
+        own, strength = scene.painter.steps, scene.painter.reference_guidance
+        call = _paint(scene, "euler", "full", own, strength)
+        runs.append(Run(name=f"full {scene.dtype}, the adapter's {own} steps", call=call))
     return rows_of(PICTURE_TABLE, interleaved(runs, rounds), 1.0, "s CPU")
+
+
+def every_core(scenes: Sequence[Scene], rounds: int, steps: int = FAST) -> list[Row]:
+    """Time a picture of Euler steps, plain and ours, on all cores by the clock.
+
+    The scenes hold one canvas each; the first is in float32.
+    """
+    cores = os.cpu_count() or 1
+    runs = [Run(name=f"plain {scene.dtype}", call=_pipeline(scene, steps)) for scene in scenes]
+    runs += [Run(name=f"full {scene.dtype}", call=_paint(scene, "euler", "full", steps)) for scene in scenes]
+    with on_threads(cores):
+        timings = interleaved(runs, rounds)
+    return by_clock(f"one picture, {steps} Euler steps, {cores} threads, by the clock", timings)
 
 
 def parity(scene: Scene, steps: int = STEPS) -> Row:
@@ -82,17 +95,19 @@ def company(scene: Scene, steps: int = 4) -> Row:
     return Row(table=SAME_TABLE, name=f"latents, alone against in a batch of {batch}", value=apart, unit="max")
 
 
-def _paint(scene: Scene, solver: Solver, attention: Attention, steps: int) -> Callable[[], object]:
+def _paint(
+    scene: Scene, solver: Solver, attention: Attention, steps: int, reference_guidance: float = 1.0
+) -> Callable[[], object]:
     """Return a call that paints one picture our way."""
     return lambda: sample(
         scene.backbone, scene.canvases, scene.prompts, seeds=[0], steps=steps, guidance=1.0,
-        solver=solver, attention=attention,
+        solver=solver, attention=attention, reference_guidance=reference_guidance,
     )  # fmt: skip
 
 
 def _pipeline(scene: Scene, steps: int, noise: Tokens | None = None, output: str = "pt") -> Callable[[], object]:
     """Return a call of diffusers' pipeline on the same canvas and noise, its adapter unmerged."""
-    pipeline, canvas = _assembled(scene), scene.canvases[0]
+    pipeline, canvas = pipeline_of(scene.backbone, scene.plain.transformer), scene.canvases[0]
     latents = (scene.noise(scene.condition()) if noise is None else noise).to(DTYPES[scene.dtype])
     length = scene.backbone.settings.max_sequence_length
 
@@ -113,20 +128,3 @@ def _pipeline(scene: Scene, steps: int, noise: Tokens | None = None, output: str
         ).images
 
     return call
-
-
-def _assembled(scene: Scene) -> Any:  # noqa: ANN401 - diffusers' pipeline
-    """Return diffusers' pipeline of the plain transformer and our other parts."""
-    base = Path(find_base("micro"))
-    _, vae, clip, t5 = scene.backbone.loaded()
-    pipeline: Any = FluxFillPipeline(
-        scheduler=cast(Any, FlowMatchEulerDiscreteScheduler.from_pretrained(base / "scheduler")),
-        transformer=scene.plain.transformer,
-        vae=cast(Any, vae),
-        text_encoder=cast(Any, clip),
-        tokenizer=cast(Any, scene.backbone.clip.tokenizer),
-        text_encoder_2=cast(Any, t5),
-        tokenizer_2=T5Tokenizer.from_pretrained(base / "tokenizer_2"),
-    )
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline

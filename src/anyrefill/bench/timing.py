@@ -2,10 +2,13 @@
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-__all__ = ["Run", "Timing", "interleaved"]
+import torch
+
+__all__ = ["Run", "Timing", "interleaved", "on_threads"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,8 @@ class Timing:
         low: its first quartile.
         high: its third quartile.
         wall: median by the clock.
+        wall_low: its first quartile.
+        wall_high: its third quartile.
     """
 
     name: str
@@ -38,6 +43,8 @@ class Timing:
     low: float
     high: float
     wall: float
+    wall_low: float
+    wall_high: float
 
 
 def interleaved(runs: Sequence[Run], rounds: int) -> list[Timing]:
@@ -52,9 +59,26 @@ def interleaved(runs: Sequence[Run], rounds: int) -> list[Timing]:
     return [_timing(run.name, times) for run, times in zip(runs, taken, strict=True)]
 
 
+@contextmanager
+def on_threads(count: int) -> Generator[None, None, None]:
+    """Let torch compute on that many threads, and afterwards on as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _timing(name: str, times: list[tuple[float, float]]) -> Timing:
     """Summarise the rounds of one run."""
-    cpu = [time for time, _ in times]
-    low, _, high = statistics.quantiles(cpu, n=4, method="inclusive") if len(cpu) > 1 else (cpu[0],) * 3
-    wall = statistics.median(time for _, time in times)
-    return Timing(name=name, cpu=statistics.median(cpu), low=low, high=high, wall=wall)
+    (low, cpu, high), (wall_low, wall, wall_high) = map(_quartiles, zip(*times, strict=True))
+    return Timing(name=name, cpu=cpu, low=low, high=high, wall=wall, wall_low=wall_low, wall_high=wall_high)
+
+
+def _quartiles(times: Sequence[float]) -> tuple[float, float, float]:
+    """Return the first quartile, the median and the third quartile."""
+    if len(times) == 1:
+        return times[0], times[0], times[0]
+    low, middle, high = statistics.quantiles(times, n=4, method="inclusive")
+    return low, middle, high

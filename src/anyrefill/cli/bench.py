@@ -23,11 +23,11 @@ __all__ = ["Bench", "bench"]
 class Bench:
     """Time painting beside plain diffusers on the same weights, in one process."""
 
-    tables: tuple[Literal["flops", "step", "picture", "same", "solver"], ...] = (
-        "flops", "step", "picture", "same", "solver",
+    tables: tuple[Literal["flops", "same", "step", "picture", "solver", "growth", "training"], ...] = (
+        "flops", "same", "step", "picture", "solver", "growth", "training",
     )  # fmt: skip
-    """Which: counts at full size, one step, a whole picture, its latents beside diffusers' and in company, the solvers'
-    distances. Below stand the goals that they tell about."""
+    """Which: counts at full size, latents beside diffusers' and in company, one step, a whole picture, the solvers'
+    distances, a step of ever larger canvases, a step of training. Below stand the goals that they tell about."""
     task: Annotated[str, arg(metavar="TASK")] = "deblur"
     """Whose adapter of micro paints."""
     rounds: int = 5
@@ -35,7 +35,7 @@ class Bench:
     batch: int = 16
     """The larger of the two batches."""
     threads: int = 1
-    """Of torch."""
+    """Of torch; pictures timed by the clock take all cores."""
     json: Annotated[Path | None, arg(metavar="FILE")] = None
     """Where the rows go too."""
     plot: Annotated[Path | None, arg(metavar="PNG")] = None
@@ -49,8 +49,8 @@ def bench(options: Bench) -> None:
         check_writable(options.json)
     if options.plot is not None:
         check_picture(options.plot, [options.json])
-        if not {"step", "picture"} & set(options.tables):
-            raise UserError("--plot draws what is timed: ask for the table step or picture too.")
+        if not {"step", "picture", "training"} & set(options.tables):
+            raise UserError("--plot draws gains over plain diffusers: ask for the table step, picture or training too.")
     import torch
 
     from anyrefill import images
@@ -73,10 +73,22 @@ def bench(options: Bench) -> None:
 def _line(row: "Row") -> str:
     """Return one row as text."""
     spread = "" if row.low is None or row.high is None else f" ({row.low:.3g} to {row.high:.3g})"
+    spread += "" if row.wall is None else f", {row.wall:.3g} by the clock"
     gains = "" if row.gain is None else f"  {row.gain:.2f} x"
     gains += "" if row.gain_bf16 is None else f"  {row.gain_bf16:.2f} x bf16"
     held = "" if row.met is None else f"{row.goal}: {'met' if row.met else 'missed'}"
-    return f"  {row.name:54} {row.value:10.3g} {row.unit}{spread}{gains}{held}"
+    return f"  {row.name:54} {row.value:10.3g} {row.unit}{spread}{gains}{_work(row)}{held}"
+
+
+def _work(row: "Row") -> str:
+    """Return what was counted beside a time, and both against the first row of its kind."""
+    if row.work is None:
+        return ""
+    work = row.work
+    return (
+        f"  {work.times:.1f} x; {work.tokens} tokens, {work.gflop:.2f} GFLOP, {work.gflop_times:.1f} x; "
+        f"{work.of_limit:.0%} of the limit"
+    )
 
 
 def _record(options: Bench, rows: "Sequence[Row]") -> dict[str, object]:

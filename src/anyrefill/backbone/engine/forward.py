@@ -13,6 +13,7 @@ from anyrefill.backbone import Attention, Condition, Field, Text
 from anyrefill.backbone.engine.layers import Layers, by_modules, packed, readable
 from anyrefill.backbone.engine.layout import Layout, gather, scatter
 from anyrefill.backbone.engine.modulation import Modulation, modulate, tabulate
+from anyrefill.backbone.engine.parts import base_layer
 from anyrefill.backbone.engine.passes import Prefix, Rotary, passed, prefilled, rotary
 from anyrefill.types import Fill, Sigma, Tokens
 
@@ -180,7 +181,8 @@ def _repeated(condition: Condition, draws: int) -> Condition:
 def _embedder(layers: Layers, fill: Fill) -> Callable[[Tensor], Tensor]:
     """Return the map from latents to embedded tokens; the product with the condition, 5/6 of the work, is made once."""
     embed = cast(nn.Module, layers.model.x_embedder)
-    if not isinstance(embed, nn.Linear) or not readable(embed):  # an adapter sits on it, or its weights are elsewhere
+    embed = base_layer(embed) if layers.fused else embed  # fused, what adapters add is in the weights
+    if not isinstance(embed, nn.Linear) or not readable(embed):  # an adapter acts on it, or its weights are elsewhere
         return lambda latents: embed(torch.cat([latents, fill], -1))
     own = embed.weight.shape[1] - fill.shape[-1]
     weight, constant = embed.weight[:, :own], F.linear(fill, embed.weight[:, own:], embed.bias)
