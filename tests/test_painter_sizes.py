@@ -89,6 +89,16 @@ def test_sizes_are_chosen() -> None:
         Frame.of((256, 384), (128, 128), "panel", "tiles")
 
 
+def test_panels_that_are_new_to_the_base_are_told() -> None:
+    sentence = "The base never saw panels that are not square, such as 48 x 16 px."
+    square = replace(painter(), squares_only=True)
+    photo = a_picture(200, 100)
+    assert square.prepare(photo, way="bucket").notes[0] == sentence
+    assert sentence not in square.prepare(photo, way="stretch").notes
+    assert sentence not in square.prepare(photo, way="tiles").notes
+    assert sentence not in painter().prepare(photo, way="bucket").notes
+
+
 def test_a_colour_shift_is_repaired_and_told() -> None:
     ramp = torch.linspace(-0.8, 0.8, 32)
     scene = images.to_pil(torch.stack([ramp.expand(32, 32), ramp[:, None].expand(32, 32), -ramp.expand(32, 32)]))

@@ -28,7 +28,7 @@ INDEX = {
     "transformer": ["diffusers", "FluxTransformer2DModel"],
     "vae": ["diffusers", "AutoencoderKL"],
 }
-SETTINGS = {"max_sequence_length": 24, "guidance": 1.0, "panel": 128}
+SETTINGS = {"max_sequence_length": 24, "guidance": 1.0, "panel": 128, "squares_only": True}
 
 
 def pack(out: Path, home: Path = HOME) -> None:

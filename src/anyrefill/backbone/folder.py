@@ -43,11 +43,13 @@ class Settings:
         max_sequence_length: T5 tokens a prompt is padded or cut to.
         guidance: distilled guidance strength to paint with.
         panel: side of the panels it was trained on, in pixels.
+        squares_only: whether it never saw panels that are not square.
     """
 
     max_sequence_length: int = 512
     guidance: int | float = 30.0
     panel: int = 512
+    squares_only: bool = False
 
     @classmethod
     def read(cls, path: Path) -> "Settings":

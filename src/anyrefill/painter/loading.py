@@ -90,9 +90,12 @@ def load(
 
 def _painter(task: Task, model: FluxFill, passport: Passport | None) -> Painter:
     """Return a painter with the settings of the adapter, or else of the base."""
+    squares_only = model.settings.squares_only
     if passport is None:
         side = model.settings.panel
-        return Painter(backbone=model, task=task, size=(side, side), guidance=model.settings.guidance)
+        return Painter(
+            backbone=model, task=task, size=(side, side), guidance=model.settings.guidance, squares_only=squares_only
+        )
     notes = ()
     if passport.task != task.name:
         notes = (f"The adapter was trained for {passport.task}, not for {task.name}.",)
@@ -100,7 +103,7 @@ def _painter(task: Task, model: FluxFill, passport: Passport | None) -> Painter:
     return Painter(
         backbone=model, task=task, size=size, guidance=passport.guidance_paint,
         steps=passport.steps_paint or STEPS, temperature=passport.temperature_paint,
-        reference_guidance=passport.reference_guidance_paint, passport=passport, notes=notes,
+        reference_guidance=passport.reference_guidance_paint, passport=passport, notes=notes, squares_only=squares_only,
     )  # fmt: skip
 
 

@@ -47,6 +47,7 @@ class Painter:
         reference_guidance: how much more than in training the reference counts, unless a call says otherwise.
         passport: of the adapter; None for the bare backbone.
         witness: whether the repainted reference ranks this adapter's paintings; None where nobody measured it.
+        squares_only: whether the base never saw panels that are not square.
         raw: whether paintings are handed out as they are, without the task's finish.
         merged: its way out of the backbone's weights; None for the bare backbone and for prompts.
         notes: sentences to tell the user once.
@@ -63,6 +64,7 @@ class Painter:
     reference_guidance: float = 1.0
     passport: Passport | None = None
     witness: Witness | None = None
+    squares_only: bool = False
     raw: bool = False
     merged: Merged | None = None
     notes: tuple[str, ...] = ()
@@ -139,7 +141,10 @@ class Painter:
         Arguments and errors are those of a call.
         """
         request = ask(self.task, self.size, (reference, *more), target, mask, caption, size, way)
-        return replace(request, notes=(*self.notes, *request.notes))
+        height, width = request.frame.painted
+        new = way == "bucket" and self.squares_only and height != width
+        notes = (f"The base never saw panels that are not square, such as {width} x {height} px.",) if new else ()
+        return replace(request, notes=(*self.notes, *notes, *request.notes))
 
     def fulfilling(
         self,
