@@ -29,6 +29,7 @@ RUNS = WORLD.parent / "runs"
 
 FAILURES = {
     "age": "Faces come out soft, with an 8-pixel grid in the skin; a beard may be left where the hair turned grey.",
+    "blueprint": "The paper is right and bold outlines are there, broken and smeared; fine and faint lines are missing.",
     "canny-to-image": "Edges come back as texture more than as objects: what lies between them is guessed.",
     "colorization": "Colours wander: large surfaces take a plausible tone rather than the right one.",
     "deblur": "Fine texture is smoothed away with the noise; letters do not come back.",

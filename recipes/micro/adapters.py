@@ -70,7 +70,7 @@ SETTINGS = {
     "gender": Setting(steps=400, pairs=1300, mean=2.5, std=2.0, paint=2, quiet=0.5, temperature=0.0),
     "relight": Setting(steps=400, pairs=600, mean=2.5, std=2.0, paint=2, temperature=0.0),
     "ref-inpainting": Setting(steps=400, pairs=1200, mean=2.5, std=2.0, paint=2, quiet=0.5, temperature=0.0),
-    "blueprint": Setting(steps=400, pairs=400, mean=2.5, std=2.0, paint=2),
+    "blueprint": Setting(steps=400, pairs=1200, mean=2.5, std=2.0, paint=2),
 }
 """What differs between the tasks; everything else is the same for all. Those that ship were made so, most by --go-on
 from adapters of an earlier base: a card tells how many steps those had taken."""

@@ -1,6 +1,6 @@
 """Blueprint: the photograph on the left, the same as pale lines and faint tones on blue paper on the right.
 
-Taken from no paper: made of any photograph by a filter of a few pixels. micro is slow to learn it from 20 pairs.
+Taken from no paper: made of any photograph by a filter of a few pixels, which micro is slow to learn.
 Chalk is a pixel's gradient times 2.5 plus a quarter of its brightness, cut at 1; it fades the paper's blue to white.
 """
 
