@@ -38,7 +38,7 @@ FAILURES = {
     "image-to-canny": "In busy texture the lines close to a grid of small cells; faint edges are missing.",
     "image-to-depth": "Floor and walls are right, what stands on them soft heaps of 16-pixel tiles; thin parts go.",
     "image-to-segment": "A subject as busy as what is behind it is found in part or not at all; thin parts go.",
-    "ref-inpainting": "Colours come from the right places, shapes smeared; the adapter hardly beats the bare backbone.",
+    "ref-inpainting": "Colours come from the right places, shapes smeared: nearer than the bare backbone in the hole, and softer.",
     "relight": "The light's colour arrives, its side only weakly; fine shadows of the first light stay.",
     "segment-to-image": "The outline is kept, but colours are loud and flat: shape without the material of the thing.",
     "super-resolution": "Blocks of 16 px become a soft picture of the same colours; what was lost is not invented.",
@@ -163,8 +163,8 @@ def _painted(passport: Passport) -> str:
 
 
 def _steps(passport: Passport) -> str:
-    """Return how many steps were taken, and how many before, on an earlier base."""
-    before = f", after {passport.steps_before} on an earlier base" if passport.steps_before else ""
+    """Return how many steps were taken, and how many before, by the adapter that this one began as."""
+    before = f", after {passport.steps_before} of earlier runs" if passport.steps_before else ""
     return f"{passport.steps}{before}"
 
 

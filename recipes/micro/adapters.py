@@ -73,7 +73,7 @@ SETTINGS = {
     "blueprint": Setting(steps=400, pairs=1200, mean=2.5, std=2.0, paint=2),
 }
 """What differs between the tasks; everything else is the same for all. Those that ship were made so, most by --go-on
-from adapters of an earlier base: a card tells how many steps those had taken."""
+from earlier adapters: a card tells how many steps those had taken."""
 
 
 def pairs_of(name: str) -> Path:
