@@ -29,7 +29,7 @@ RUNS = WORLD.parent / "runs"
 
 FAILURES = {
     "age": "Faces come out soft, with an 8-pixel grid in the skin; a beard may be left where the hair turned grey.",
-    "blueprint": "The paper is right and bold outlines are there, broken and smeared; fine and faint lines are missing.",
+    "blueprint": "The paper is right and bold outlines are there, broken and smeared; fine lines are missing.",
     "canny-to-image": "Edges come back as texture more than as objects: what lies between them is guessed.",
     "colorization": "Colours wander: large surfaces take a plausible tone rather than the right one.",
     "deblur": "Fine texture is smoothed away with the noise; letters do not come back.",
@@ -38,7 +38,7 @@ FAILURES = {
     "image-to-canny": "In busy texture the lines close to a grid of small cells; faint edges are missing.",
     "image-to-depth": "Floor and walls are right, what stands on them soft heaps of 16-pixel tiles; thin parts go.",
     "image-to-segment": "A subject as busy as what is behind it is found in part or not at all; thin parts go.",
-    "ref-inpainting": "Colours come from the right places, shapes smeared: nearer than the bare backbone in the hole, and softer.",
+    "ref-inpainting": "Colours come from the right places, shapes smeared: nearer than the bare backbone, and softer.",
     "relight": "The light's colour arrives, its side only weakly; fine shadows of the first light stay.",
     "segment-to-image": "The outline is kept, but colours are loud and flat: shape without the material of the thing.",
     "super-resolution": "Blocks of 16 px become a soft picture of the same colours; what was lost is not invented.",
