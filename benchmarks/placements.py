@@ -17,7 +17,7 @@ import torch
 
 from anyrefill.backbone.placement import Placement, Weights
 from anyrefill.backbone.precision import fast_dtype
-from anyrefill.evaluate import evaluating, held_out_pairs
+from anyrefill.evaluate import evaluating, finished, held_out_pairs
 from anyrefill.evaluate.report import table
 from anyrefill.metrics import rmse
 from anyrefill.painter import load
@@ -49,12 +49,10 @@ def measured(name: str, forms: Sequence[Weights], limit: int) -> list[str]:
         painter = load(name, dtype=fast_dtype(), placement=Placement(weights=form))
         painter = replace(painter, task=replace(painter.task, judges=(), distances=()))
         pairs = held_out_pairs(painter.task, painter.size, limit=limit)
-        *_, last = evaluating(painter, pairs, baselines=False)
-        if last.report is None:
-            raise RuntimeError("an evaluation ends with its report")
-        scores.append(str(last.report.rows[0].scores[0]))
-        panels.append(last.painted)
-        heading = last.report.rows[0].scores[0].heading
+        report, painted = finished(evaluating(painter, pairs, baselines=False))
+        scores.append(str(report.rows[0].scores[0]))
+        panels.append(painted)
+        heading = report.rows[0].scores[0].heading
     apart = [statistics.mean(map(rmse, found, panels[0])) for found in panels[1:]]
     return [name, heading, *scores, *(f"{value:.4f}" for value in apart)]
 

@@ -12,7 +12,7 @@ turns. Runs go on where they were stopped; what is measured goes to docs/results
 import argparse
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from statistics import mean, stdev
 
@@ -26,7 +26,7 @@ from anyrefill.files import write_text
 from anyrefill.painter import Painter, load
 from anyrefill.train import TrainConfig, train
 from recipes.micro.adapters import SETTINGS, config_of, pairs_of, subset
-from recipes.stored import DOCS, stored
+from recipes.stored import DOCS, store_by_task, stored_by_task
 
 SCORES = DOCS / "results" / "clean-prefix.json"
 TASKS = ("deblur", "colorization", "canny-to-image")
@@ -157,12 +157,7 @@ def times(whole: Sequence[Trained], runs: Sequence[Trained]) -> str:
 
 def known() -> dict[str, Compared]:
     """Return what was measured, by task."""
-    return {
-        name: Compared(
-            steps=entry["steps"], pairs=entry["pairs"], runs=tuple(Trained(**run) for run in entry["runs"])
-        )
-        for name, entry in stored(SCORES, {}).items()
-    }  # fmt: skip
+    return stored_by_task(SCORES, Compared, runs=Trained)
 
 
 def main() -> None:
@@ -177,8 +172,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     for name in options.task or [name for name in TASKS if name not in known()]:
-        found = known() | {name: compare(name, options)}
-        write_text(SCORES, json.dumps({one: asdict(compared) for one, compared in found.items()}, indent=1) + "\n")
+        store_by_task(SCORES, known() | {name: compare(name, options)})
     write_text(DOCS / "tasks" / "clean-prefix.md", page(known()))
 
 

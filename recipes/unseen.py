@@ -12,21 +12,20 @@ docs/tasks/unseen-words.md.
 import argparse
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import torch
 
 from anyrefill import images
-from anyrefill.evaluate import Report, evaluating
+from anyrefill.evaluate import evaluate, evaluating, finished
 from anyrefill.evaluate.report import Score, table
 from anyrefill.files import write_text
-from anyrefill.painter import Painter
 from anyrefill.pairs import Pair
 from anyrefill.types import Panel
 from recipes.cards import COPY
 from recipes.heldout import SOURCES
 from recipes.micro.adapters import painter_of, pairs_of, subset, trained
-from recipes.stored import DOCS, stored
+from recipes.stored import DOCS, store_by_task, stored_by_task
 
 SCORES = DOCS / "results" / "unseen-words.json"
 PAGE = DOCS / "tasks" / "unseen-words.md"
@@ -133,8 +132,8 @@ def compare(task: str, options: argparse.Namespace) -> Compared:
         painter = painter_of(task, adapter)
         painter = replace(painter, task=replace(painter.task, judges=()))
         for words, given in kinds.items():
-            report, painted = _ended(painter, given)
-            wrong, _ = _ended(painter, misled(given))
+            report, painted = finished(evaluating(painter, given, baselines=False))
+            wrong = evaluate(painter, misled(given), baselines=False)
             found = report.score("painted", "rmse")
             one = Asked(
                 learner=learner, words=words, count=len(given), mean=found.mean, low=found.low, high=found.high,
@@ -145,14 +144,6 @@ def compare(task: str, options: argparse.Namespace) -> Compared:
             columns |= {learner: painted} if words == "withheld" else {}
     _save_sheet(task, kinds["withheld"], columns)
     return Compared(steps=options.steps, pairs=count, asked=tuple(asked))
-
-
-def _ended(painter: Painter, pairs: Sequence[Pair]) -> tuple[Report, Sequence[Panel]]:
-    """Return a painter's scores, and what it painted."""
-    *_, last = evaluating(painter, pairs, baselines=False)
-    if last.report is None:
-        raise RuntimeError("an evaluation ends with its report")
-    return last.report, last.painted
 
 
 def _save_sheet(task: str, pairs: Sequence[Pair], columns: Mapping[str, Sequence[Panel]]) -> None:
@@ -166,12 +157,7 @@ def _save_sheet(task: str, pairs: Sequence[Pair], columns: Mapping[str, Sequence
 
 def known() -> dict[str, Compared]:
     """Return what was measured, by task."""
-    return {
-        name: Compared(
-            steps=entry["steps"], pairs=entry["pairs"], asked=tuple(Asked(**one) for one in entry["asked"])
-        )
-        for name, entry in stored(SCORES, {}).items()
-    }  # fmt: skip
+    return stored_by_task(SCORES, Compared, asked=Asked)
 
 
 def page(found: Mapping[str, Compared]) -> str:
@@ -205,8 +191,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     for name in options.task or [name for name in WITHHELD if name not in known()]:
-        found = known() | {name: compare(name, options)}
-        write_text(SCORES, json.dumps({one: asdict(compared) for one, compared in found.items()}, indent=1) + "\n")
+        store_by_task(SCORES, known() | {name: compare(name, options)})
     write_text(PAGE, page(known()))
 
 

@@ -154,12 +154,10 @@ def _reports(task: str, options: Evaluate) -> "Iterator[Report]":
 
 def ended(run: "Iterator[Progress]", title: str) -> "Report":
     """Run an evaluation to its end, each stage under a bar of its own, and return its report."""
-    last = None
-    for doing, stage in groupby(run, key=attrgetter("doing")):
-        *_, last = with_bar(stage, f"{title}, {doing}")
-    if last is None or last.report is None:
-        raise RuntimeError("an evaluation ends with its report")
-    return last.report
+    from anyrefill.evaluate import finished
+
+    stages = groupby(run, key=attrgetter("doing"))
+    return finished(step for doing, stage in stages for step in with_bar(stage, f"{title}, {doing}"))[0]
 
 
 def _evaluate_one(task: str, options: Evaluate) -> "Report":

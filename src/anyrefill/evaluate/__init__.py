@@ -1,6 +1,6 @@
 """Evaluation: a painter's scores on pairs that no training saw, beside what needs no model to reach."""
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +26,7 @@ __all__ = [
     "Score",
     "evaluate",
     "evaluating",
+    "finished",
     "held_out_pairs",
     "heldout",
     "refuse_missing",
@@ -83,10 +84,15 @@ def evaluate(
     run = evaluating(
         painter, pairs, bare=bare, baselines=baselines, steps=steps, guidance=guidance, seed=seed, batch_size=batch_size
     )
+    return finished(run)[0]
+
+
+def finished(run: Iterable[Progress]) -> tuple[Report, tuple[Panel, ...]]:
+    """Run an evaluation to its end, and return its report and what the painter made of each pair."""
     *_, last = run
     if last.report is None:
         raise RuntimeError("an evaluation ends with its report")
-    return last.report
+    return last.report, last.painted
 
 
 def evaluating(
