@@ -19,8 +19,7 @@ from torch import Tensor
 from anyrefill.backbone import kernels
 from anyrefill.backbone.latents import image_ids
 from anyrefill.backbone.precision import fast_dtype
-from recipes.micro.pca import Codec
-from recipes.micro.transformer import BANKS, HOME, Corpus, Words, make_transformer, read_bank
+from recipes.micro.transformer import BANKS, HOME, Corpus, frozen, make_transformer, read_bank
 from recipes.world.canvases import PANEL, TONES, Diptych, view
 
 LEVELS = (0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 1.0)
@@ -51,7 +50,7 @@ def load(weights: Path) -> FluxTransformer2DModel:
 @torch.no_grad()
 def probe(model: FluxTransformer2DModel, batch: tuple[Tensor, ...], sigma: float) -> tuple[Tensor, Tensor]:
     """Return guess and truth of the painted tokens' latents (tokens, 16, 4) at one noise level."""
-    clean, fill, words, pooled = batch
+    clean, fill, words, pooled, _ = batch
     rope = kernels.rope_of(model, words.shape[1], image_ids(PANEL, 2 * PANEL), fast_dtype())
     noisy = torch.lerp(clean, torch.randn(clean.shape, generator=torch.Generator().manual_seed(0)), sigma)
     level, one = torch.full((len(clean),), sigma), torch.ones(len(clean))
@@ -64,13 +63,14 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--weights", type=Path, default=HOME / "transformer" / "ema.pt")
+    parser.add_argument("--start-from", type=Path, help="what the run in progress was told")
     parser.add_argument("--count", type=int, default=32)
     args = parser.parse_args()
     torch.set_num_threads(1)
     model = load(args.weights).eval()
     kernels.make_fast(model)
-    codec = Codec(**torch.load(HOME / "autoencoder" / "codec.pt"))
-    corpus = Corpus(read_bank(BANKS / "test"), codec, Words(HOME / "text"))
+    codec, words = frozen(args.start_from or (args.weights if args.weights.is_dir() else None))
+    corpus = Corpus(read_bank(BANKS / "test"), codec, words)
     batch = corpus.encode(*canvases(corpus, args.count))
     print("sigma   PSNR   error of the first and the last channel, share of its variance")
     for sigma in LEVELS:

@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 import torch
 import torch.distributed as dist
-from diffusers import FluxTransformer2DModel
+from diffusers import AutoencoderKL, FluxTransformer2DModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
 
@@ -32,9 +32,11 @@ from anyrefill.backbone import kernels
 from anyrefill.backbone.latents import image_ids, pack, pack_mask
 from anyrefill.backbone.precision import fast_dtype
 from anyrefill.files import whole
+from recipes.micro.align import Alignment
+from recipes.micro.muon import Muon
 from recipes.micro.pca import Codec
 from recipes.micro.run import Ema, agreed, join, load_state, save_state, take_gradients
-from recipes.world.canvases import Diptych, diptych, single
+from recipes.world.canvases import PANEL, Diptych, diptych, single
 from recipes.world.deep import BANK as DEEP
 from recipes.world.fetch import WORLD
 
@@ -125,8 +127,8 @@ class Words:
 
     def __init__(self, folder: Path) -> None:
         """Load both encoders and tokenizers."""
-        self.t5 = T5EncoderModel.from_pretrained(folder / "text_encoder_2").eval()
-        self.clip = CLIPTextModel.from_pretrained(folder / "text_encoder").eval()
+        self.t5 = T5EncoderModel.from_pretrained(folder / "text_encoder_2", torch_dtype=torch.float32).eval()
+        self.clip = CLIPTextModel.from_pretrained(folder / "text_encoder", torch_dtype=torch.float32).eval()
         self.t5_words = T5TokenizerFast.from_pretrained(folder / "tokenizer_2")
         self.clip_words = CLIPTokenizer.from_pretrained(folder / "tokenizer")
 
@@ -159,14 +161,14 @@ class Corpus:
         """Take up the scenes, and portraits, rooms and stages for `DEEP_SHARE` of the canvases."""
         self.scenes, self.deep, self.codec, self.words = scenes, deep, codec, words
 
-    def encode(self, canvases: list[Diptych], captions: list[str]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return packed latents, packed condition, token features, pooled features."""
+    def encode(self, canvases: list[Diptych], captions: list[str]) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Return packed latents, packed condition, token features, pooled features, and the pixels of last panels."""
         x = torch.from_numpy(np.stack([c.pixels for c in canvases])).permute(0, 3, 1, 2).float() / 127.5 - 1
         mask = torch.from_numpy(np.stack([c.mask for c in canvases]))[:, None].float()
         fill = torch.cat([pack(self.codec.encode(x * (1 - mask))), pack_mask(mask)], dim=-1)
-        return pack(self.codec.encode(x)), fill, *self.words(captions)
+        return pack(self.codec.encode(x)), fill, *self.words(captions), x[..., -PANEL:]
 
-    def draw(self, count: int, one_panel: bool, random: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def draw(self, count: int, one_panel: bool, random: np.random.Generator) -> tuple[Tensor, ...]:
         """Return a batch; one caption in ten is dropped."""
         make = single if one_panel else diptych
         canvases: list[Diptych] = []
@@ -196,7 +198,7 @@ def channel_weights(columns: Tensor) -> Tensor:
 
 def loss_of(model: FluxTransformer2DModel, batch: tuple[Tensor, ...], rope: kernels.Rope, channels: Tensor) -> Tensor:
     """Return the weighted flow-matching loss of a batch."""
-    clean, fill, tokens, pooled = batch
+    clean, fill, tokens, pooled, _ = batch
     sigma = draw_sigma(len(clean))
     noise = torch.randn_like(clean)
     noisy = torch.lerp(clean, noise, sigma[:, None, None])
@@ -221,11 +223,7 @@ class ShardedMuon:
         self.lr, self.rank, self.processes = lr, rank, processes
         self.adam = torch.optim.AdamW(rest, lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
         mine = self.matrices[rank::processes]
-        self.muon = (
-            torch.optim.Muon(mine, lr, momentum=0.95, weight_decay=0.01, ns_steps=4, adjust_lr_fn="match_rms_adamw")
-            if mine
-            else None
-        )
+        self.muon = Muon(mine, lr) if mine else None
 
     def step(self, factor: float) -> None:
         """Update all parameters; everyone ends with the same ones."""
@@ -256,6 +254,14 @@ class ShardedMuon:
             self.muon.load_state_dict(state["muon"])
 
 
+def frozen(transformer: Path | None) -> tuple[Codec, Words]:
+    """Return the linear code and the text encoders: those beside a transformer to start from, or of the runs here."""
+    if transformer is None:
+        return Codec(**torch.load(HOME / "autoencoder" / "codec.pt")), Words(HOME / "text")
+    vae = AutoencoderKL.from_pretrained(transformer.parent / "vae", torch_dtype=torch.float32)
+    return Codec.of(vae), Words(transformer.parent)
+
+
 class Run:
     """One process's share of a pretraining run, as far as it has come."""
 
@@ -282,9 +288,12 @@ class Run:
         for block in (*self.worker.transformer_blocks, *self.worker.single_transformer_blocks):
             block.compile(dynamic=False)
         self.ropes = [kernels.rope_of(self.worker, 24, image_ids(128, width), number) for width in (128, 256)]
-        codec = Codec(**torch.load(HOME / "autoencoder" / "codec.pt"))
+        self.align = None
+        if args.align:
+            self.align = Alignment(self.worker, args.out / f"align{self.rank}", self.processes, args.align)
+        codec, words = frozen(args.start_from)
         self.channels = channel_weights(codec.columns)
-        self.corpus = Corpus(read_bank(BANKS / "train"), codec, Words(HOME / "text"), read_bank(DEEP))
+        self.corpus = Corpus(read_bank(args.bank), codec, words, read_bank(DEEP))
 
     def advance(self, factor: float = 1.0) -> float:
         """Take one step at `factor` of the learning rate and return its loss; all chance comes from its number."""
@@ -293,11 +302,15 @@ class Run:
         one = self.step % 8 == 7
         batch = self.corpus.draw(self.count * 2 if one else self.count, one, random)
         loss = loss_of(self.worker, batch, self.ropes[0 if one else 1], self.channels)
+        total = loss + self.align.loss(batch[-1]) if self.align else loss
         self.worker.zero_grad()
-        loss.backward()
+        total.backward()
         take_gradients(self.model, self.worker, self.processes)
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step(factor * min(1.0, (self.step + 1) / 100))
+        factor *= min(1.0, (self.step + 1) / 100)
+        self.optimizer.step(factor)
+        if self.align:
+            self.align.step(factor)
         torch._foreach_copy_([p.data for p in self.worker.parameters()], [p.data for p in self.model.parameters()])
         self.step += 1
         if self.ema:
@@ -309,10 +322,14 @@ class Run:
         self.save()
         self.out = self.out / name
         self.folder = self.out / f"rank{self.rank}"
+        if self.align:
+            self.align.folder = self.out / self.align.folder.name
 
     def save(self) -> None:
         """Write everything needed to go on."""
         save_state(self.folder, self.model, self.optimizer, self.step)
+        if self.align:
+            self.align.save(self.step)
         if self.ema:
             with whole(self.out / "ema.pt") as part:
                 torch.save(self.ema.shadow, part)
@@ -328,6 +345,8 @@ def main() -> None:
     parser.add_argument("--optimizer", choices=["muon", "adam"], default="muon")
     parser.add_argument("--plain-start", action="store_true")
     parser.add_argument("--start-from", type=Path, help="a transformer's folder, where no state lies in --out")
+    parser.add_argument("--align", type=float, default=0.0, help="weight of a ViT's features (recipes/micro/align.py)")
+    parser.add_argument("--bank", type=Path, default=BANKS / "train", help="of scenes")
     parser.add_argument("--out", type=Path, default=HOME / "transformer")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -343,7 +362,9 @@ def main() -> None:
         running += (loss - running) * max(0.01, 1 / (run.step - first))
         if run.rank == 0 and run.step % 50 == 0:
             speed = (run.step - first) * args.batch * 9 / 8 / (time.time() - began)
-            print(f"{run.step} {time.time() - began:.0f}s loss {running:.4f} {speed:.1f} canvases/s", flush=True)
+            features = f" features {run.align.last:.3f}" if run.align else ""
+            told = f"{run.step} {time.time() - began:.0f}s loss {running:.4f}{features} {speed:.1f} canvases/s"
+            print(told, flush=True)
         if agreed(time.time() - saved > 300, run.processes):
             run.save()
             saved = time.time()

@@ -35,6 +35,7 @@ DEBS = (
     "palapeli-data",
     "wordnet-base",
     "sweethome3d-furniture",
+    "openclipart-png",
 )
 WHEELS = (
     "scikit-image==0.26.0",

@@ -1,10 +1,9 @@
 """Rooms: a floor, two walls, furniture of one kind of room, and two cameras that see the same things.
 
 The models are Sweet Home 3D's (OBJ, CC0 or CC-BY-3.0, `Model.credit` names the author); floors and walls are drawn
-here. One in eight models is held out by the hash of its path and furnishes held-out rooms alone.
+here. Held-out models furnish held-out rooms alone.
 """
 
-import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,14 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from recipes.world.fetch import WORLD
+from recipes.world.furniture import Entry, entries
 from recipes.world.sources import held_out_by_hash
 
-LIBRARIES = {
-    "BlendSwap-CC-0": "CC0-1.0",
-    "BlendSwap-CC-BY": "CC-BY-3.0",
-    "KatorLegaz": "CC-BY-3.0",
-    "Scopia": "CC-BY-3.0",
-}
 KINDS = ("Living room", "Bedroom", "Office", "Kitchen", "Bathroom")
 HEIGHT = 2.6
 HEAVIEST = 1_200_000
@@ -93,36 +87,28 @@ class Room:
 @cache
 def models(world: Path = WORLD) -> tuple[Model, ...]:
     """Return the furniture that stands on a floor, is neither tiny nor huge, and belongs into a kind of room."""
-    found = []
-    for library, licence in LIBRARIES.items():
-        folder = world / "furniture" / library
-        facts: dict[str, dict[str, str]] = {}
-        for line in (folder / "PluginFurnitureCatalog.properties").read_text(encoding="latin1").splitlines():
-            if match := re.match(r"(\w+)#(\d+)=(.*)", line.strip()):
-                facts.setdefault(match[2], {})[match[1]] = match[3]
-        found += [model for entry in facts.values() if (model := _model(folder, entry, licence)) is not None]
+    found = [model for entry in entries(world) if (model := _model(entry)) is not None]
     return tuple(sorted(found, key=lambda model: str(model.path)))
 
 
-def _model(folder: Path, entry: dict[str, str], licence: str) -> Model | None:
+def _model(entry: Entry) -> Model | None:
     """Return a catalogue's entry as a model, or None if no room takes it."""
-    path = folder / entry.get("model", "none").lstrip("/")
+    facts = entry.facts
+    path = entry.folder / facts.get("model", "none").lstrip("/")
     if not path.is_file() or path.stat().st_size > HEAVIEST:
         return None
-    if entry.get("category") not in KINDS or entry.get("doorOrWindow") == "true":
+    if facts.get("category") not in KINDS or facts.get("doorOrWindow") == "true":
         return None
-    size = np.array([float(entry[side]) / 100 for side in ("width", "height", "depth")])
-    if float(entry.get("elevation", 0)) > 20 or not 0.35 < size[1] < 2.2 or not 0.35 < max(size[0], size[2]) < 2.3:
+    size = np.array([float(facts[side]) / 100 for side in ("width", "height", "depth")])
+    if float(facts.get("elevation", 0)) > 20 or not 0.35 < size[1] < 2.2 or not 0.35 < max(size[0], size[2]) < 2.3:
         return None
-    name = re.sub(r"[^a-z -]", "", entry["name"].lower()).strip()
-    credit = f"{entry['name']} by {entry.get('creator', 'unknown')}, {licence}"
     return Model(
         path=path,
-        name=name,
-        kind=entry["category"],
+        name=entry.words,
+        kind=facts["category"],
         size=size,
-        credit=credit,
-        held_out=held_out_by_hash(f"{folder.name}{entry['model']}"),
+        credit=f"{facts['name']} by {facts.get('creator', 'unknown')}, {entry.licence}",
+        held_out=held_out_by_hash(entry.key),
     )
 
 

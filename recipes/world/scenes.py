@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from recipes.world.fetch import WORLD
 from recipes.world.rooms import floor_texture, wall_texture
-from recipes.world.sources import Source, cutouts, photos
+from recipes.world.sources import Source, cutouts, other_objects, photos
 
 SIDE = 160
 DRAWN = 0.15
@@ -88,6 +88,10 @@ class Composer:
         for source in cutouts(world):
             if source.held_out == held_out and (image := read_cutout(source)):
                 (self.cutouts if source.kind == "cutout" else self.emojis).append((image, source.caption))
+        self.others: list[tuple[Image.Image, str]] = []
+        for source in other_objects(world) if subjects and not held_out else ():
+            if not source.held_out and (image := read_cutout(source)):
+                self.others.append((image, source.caption))
 
     def background(self, random: np.random.Generator) -> tuple[Image.Image, str]:
         """Return a random crop of a random photograph at a random scale; for subjects, now and then a drawn wall."""
@@ -103,8 +107,9 @@ class Composer:
         return (crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if random.random() < 0.5 else crop), caption
 
     def pick(self, random: np.random.Generator) -> tuple[Image.Image, str]:
-        """Return a random object and its caption; one in four is drawn."""
+        """Return a random object and its caption; one in four is drawn, half are others where there are any."""
         pool = self.emojis if self.emojis and random.random() < 0.25 else self.cutouts
+        pool = self.others if self.others and random.random() < 0.5 else pool
         return pool[random.integers(len(pool))]
 
     def paste(self, scene: Image.Image, mask: Image.Image, largest: float, random: np.random.Generator) -> str:
@@ -152,9 +157,9 @@ def write_bank(folder: Path, split: str, count: int, seed: int, *, subjects: boo
     masks = np.lib.format.open_memmap(folder / "masks.npy", "w+", np.uint8, (count, SIDE, SIDE))
     captions: list[str] = []
     composer = Composer(split, subjects=subjects)
-    tqdm.write(
-        f"{split}: {len(composer.photos)} photographs, {len(composer.cutouts)} cut-outs, {len(composer.emojis)} emojis"
-    )
+    pools = {"cut-outs": composer.cutouts, "emojis": composer.emojis, "other objects": composer.others}
+    told = ", ".join(f"{len(pool)} {name}" for name, pool in pools.items())
+    tqdm.write(f"{split}: {len(composer.photos)} photographs, {told}")
     for index, scene in enumerate(tqdm(scenes(composer, count, seed), total=count, unit="scene", mininterval=10)):
         pixels[index], masks[index] = scene.pixels, scene.mask
         captions.append(scene.caption)

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from recipes.world.fetch import WORLD
+from recipes.world.furniture import entries
 
 HELD_OUT_PHOTOS = {
     "astronaut", "chelsea", "coffee", "rocket", "china", "flower", "motorcycle_left", "motorcycle_right",
@@ -55,6 +56,16 @@ FLAT = r"button|sign|symbol|arrow|squared|ideograph|keycap|clock face|zodiac|ari
 """Emojis whose names match are left out."""
 
 
+DRAWN = (
+    "animals|food|people/(clothing|[^/]*$)|plants|tools|containers|electronics|transportation|"
+    "recreation/(toys|music|sports)"
+)
+SIGNS = r"roadsigns|aiga|sign|symbol|icon|map|border|frame|logo|pattern|linked"
+"""Clip art of these kinds is taken, unless its name matches the second."""
+MANY = 20_000_000
+"""Pixels of a drawing that takes too long to read."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Source:
     """One picture of the world.
@@ -62,7 +73,8 @@ class Source:
     Attributes:
         path: where it lies.
         caption: its words, lower case, no full stop.
-        kind: "photo" (a whole picture) or "cutout" (an object with alpha) or "emoji" (a drawn object).
+        kind: "photo" (a whole picture), or an object with alpha: "cutout" (a photograph), "emoji", "icon" (a rendered
+            one) or "drawing".
         held_out: never trained on.
         is_stage: a photograph without a subject of its own.
     """
@@ -160,6 +172,43 @@ def emojis(world: Path) -> Iterator[Source]:
             yield Source(path=path, caption=caption, kind="emoji", held_out=held_out_by_hash(path.stem))
 
 
+def icons(world: Path) -> Iterator[Source]:
+    """Yield the pictures of Sweet Home 3D's models: rendered objects with alpha."""
+    for entry in entries(world):
+        path = entry.folder / entry.facts.get("icon", "none").lstrip("/")
+        if path.is_file() and "model" in entry.facts:
+            yield Source(path=path, caption=entry.words, kind="icon", held_out=held_out_by_hash(entry.key))
+
+
+def clip_art(world: Path) -> Iterator[Source]:
+    """Yield Open Clip Art's coloured drawings of animals, food, people and things (public domain)."""
+    root = world / "x/openclipart-png/usr/share/openclipart/png"
+    for path in sorted(root.rglob("*.png")):
+        kind = path.relative_to(root).as_posix()
+        if re.match(DRAWN, kind) and not re.search(SIGNS, kind) and coloured(path):
+            yield Source(
+                path=path, caption=words_of(path.parent.name), kind="drawing", held_out=held_out_by_hash(path.stem)
+            )
+
+
+def coloured(path: Path) -> bool:
+    """Return whether a drawing fills its outline, with other tones than grey."""
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > MANY:
+                return False
+            image.thumbnail((64, 64))
+            pixels = np.asarray(image.convert("RGBA"), np.float32)
+    except (OSError, ValueError):
+        return False
+    seen = pixels[pixels[..., 3] > 128, :3]
+    rows, columns = (np.flatnonzero((pixels[..., 3] > 128).any(axis)) for axis in (1, 0))
+    if len(rows) < 16 or len(columns) < 16:
+        return False
+    filled = len(seen) / ((rows[-1] - rows[0] + 1) * (columns[-1] - columns[0] + 1))
+    return 0.3 < filled < 0.95 and float(np.ptp(seen, axis=1).mean()) > 25
+
+
 def photographic(path: Path, smallest: int = 200) -> bool:
     """Return whether a file opens, is large enough and is not a flat drawing."""
     try:
@@ -179,5 +228,10 @@ def photos(world: Path = WORLD, *, held_out: bool | None = None, stages: bool = 
 
 
 def cutouts(world: Path = WORLD) -> list[Source]:
-    """Return the objects with alpha."""
+    """Return the objects with alpha of which scenes are made."""
     return [*stamps(world), *emojis(world)]
+
+
+def other_objects(world: Path = WORLD) -> list[Source]:
+    """Return more objects with alpha, for training alone."""
+    return [*icons(world), *clip_art(world)]
