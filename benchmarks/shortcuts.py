@@ -73,7 +73,7 @@ def ways(scene: Scene, condition: Condition, noise: Tokens) -> Iterator[tuple[st
             levels = flow.schedule(calls, scene.canvases[0].tokens)
             yield f"{solver}, {calls} steps", calls, stopped(solver, field, noise, levels, calls)
         for calls in STOPS:
-            yield f"{solver}, {STEPS} steps, stopped", calls, stopped(solver, field, noise, sigmas, calls)
+            yield f"{solver}, {STEPS} steps, stopped after {calls}", calls, stopped(solver, field, noise, sigmas, calls)
         for threshold in THRESHOLDS:
             counted = Counted(scene, threshold)
             with scene.plain.transformer.cache_context("one"):

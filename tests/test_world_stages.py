@@ -31,7 +31,7 @@ def a_composer(*, subjects: bool) -> Composer:
     composer.subjects = subjects
     composer.photos = [(Image.new("RGB", (320, 240)), "the night")]
     composer.cutouts, composer.emojis = [(Image.fromarray(disc), "a moon")], []
-    composer.others = []
+    composer.others, composer.places = [], ()
     return composer
 
 

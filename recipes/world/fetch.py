@@ -36,6 +36,7 @@ DEBS = (
     "wordnet-base",
     "sweethome3d-furniture",
     "openclipart-png",
+    "blender-data",
 )
 WHEELS = (
     "scikit-image==0.26.0",
@@ -61,7 +62,7 @@ RENDER_WHEELS = (
     "trimesh==5.2.0",
     "tqdm==4.70.1",
 )
-NPMS = ("@lobehub/fluent-emoji-3d@1.1.0",)
+NPMS = ("@lobehub/fluent-emoji-3d@1.1.0", "@pmndrs/assets@1.7.0")
 
 
 def run(*command: str, cwd: Path) -> None:

@@ -19,12 +19,15 @@ from PIL import Image
 from tqdm import tqdm
 
 from recipes.world.fetch import WORLD
+from recipes.world.panoramas import panoramas, view
 from recipes.world.rooms import floor_texture, wall_texture
 from recipes.world.sources import Source, cutouts, other_objects, photos
 
 SIDE = 160
 DRAWN = 0.15
 """Share of backgrounds of subjects that are drawn walls and floors."""
+LOOKED = 0.5
+"""Share of the other backgrounds of subjects to train on that are views of panoramas."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +92,7 @@ class Composer:
             if source.held_out == held_out and (image := read_cutout(source)):
                 (self.cutouts if source.kind == "cutout" else self.emojis).append((image, source.caption))
         self.others: list[tuple[Image.Image, str]] = []
+        self.places = panoramas(world) if subjects and not held_out else ()
         for source in other_objects(world) if subjects and not held_out else ():
             if not source.held_out and (image := read_cutout(source)):
                 self.others.append((image, source.caption))
@@ -98,6 +102,9 @@ class Composer:
         if self.subjects and random.random() < DRAWN:
             draw, words = ((floor_texture, "a floor"), (wall_texture, "a wall"))[random.integers(2)]
             return Image.fromarray(draw(random, SIDE)), words
+        if self.places and random.random() < LOOKED:
+            pixels, caption = view(self.places, random, SIDE)
+            return Image.fromarray(pixels), caption
         image, caption = self.photos[random.integers(len(self.photos))]
         side = max(SIDE * 3 // 4, int(min(image.size) * random.uniform(0.3, 1.0)))
         x = int(random.integers(0, image.width - side + 1))
@@ -157,7 +164,12 @@ def write_bank(folder: Path, split: str, count: int, seed: int, *, subjects: boo
     masks = np.lib.format.open_memmap(folder / "masks.npy", "w+", np.uint8, (count, SIDE, SIDE))
     captions: list[str] = []
     composer = Composer(split, subjects=subjects)
-    pools = {"cut-outs": composer.cutouts, "emojis": composer.emojis, "other objects": composer.others}
+    pools = {
+        "cut-outs": composer.cutouts,
+        "emojis": composer.emojis,
+        "others": composer.others,
+        "panoramas": composer.places,
+    }
     told = ", ".join(f"{len(pool)} {name}" for name, pool in pools.items())
     tqdm.write(f"{split}: {len(composer.photos)} photographs, {told}")
     for index, scene in enumerate(tqdm(scenes(composer, count, seed), total=count, unit="scene", mininterval=10)):
