@@ -355,7 +355,8 @@ def test_some_samples_are_trained_without_noise(config: TrainConfig, tmp_path: P
     assert 16 < int(silent.sum()) < 48
     assert torch.equal(quiet.noise[~silent], loud.noise[~silent])
     assert loud.noise.flatten(1).abs().sum(1).min() > 0
-    assert torch.equal(quiet.sigma, loud.sigma)
+    assert torch.equal(quiet.sigma[~silent], loud.sigma[~silent])
+    assert bool((quiet.sigma[silent] == 1).all()), "what is to be painted must not shine through"
 
 
 def test_the_type_of_numbers_is_settled_when_the_run_is(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:

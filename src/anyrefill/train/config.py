@@ -88,7 +88,7 @@ class TrainConfig:
     """How much more than in training the adapter asks the reference to count when it paints; 1.5 to 3 where much is
     left open, as from depth to a photograph."""
     quiet: float = 0.0
-    """Share of samples trained without noise, which is how painting begins at temperature 0."""
+    """Share of samples trained from nothing, sigma 1 without noise, which is how painting begins at temperature 0."""
     caption_dropout: float = 0.1
     """Share of samples trained with an empty prompt."""
     density: Density = "logit-normal"

@@ -143,8 +143,10 @@ def draw(caches: Sequence[Cache], config: TrainConfig, step: int) -> Batch:
         shift=flow.resolution_shift(cache.tokens), logit_mean=config.logit_mean, logit_std=config.logit_std,
     )  # fmt: skip
     batch = cache.batch(rows.tolist(), dropped.tolist(), sigma, generator)
-    noise = batch.noise * (torch.rand(config.batch, 1, 1, generator=generator) >= config.quiet)
-    return replace(batch, noise=noise, draws=config.draws)
+    silent = torch.rand(config.batch, 1, 1, generator=generator) < config.quiet
+    # below sigma 1 what is to be painted would shine through: (1 - sigma) x_0 tells all of it where no noise hides it
+    sigma = torch.where(silent.flatten(), 1.0, sigma)
+    return replace(batch, noise=batch.noise.masked_fill(silent, 0), sigma=sigma, draws=config.draws)
 
 
 def split(config: TrainConfig, panel: int) -> tuple[list[Bucket], list[Bucket]]:
