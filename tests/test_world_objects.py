@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageDraw
 from recipes.world import scenes
 from recipes.world.furniture import entries
-from recipes.world.scenes import Composer
+from recipes.world.scenes import OTHERS, Composer
 from recipes.world.sources import Source, clip_art, coloured, icons
 
 CATALOGUE = """id=x
@@ -83,12 +83,12 @@ def test_other_objects_are_for_training_on_subjects_alone(
     assert [caption for _, caption in composer.others] == ["a"] * count
 
 
-def test_half_of_the_objects_are_others() -> None:
+def test_some_of_the_objects_are_others() -> None:
     composer = object.__new__(Composer)
     composer.cutouts, composer.emojis, composer.others = [
         [(Image.new("RGBA", (4, 4)), name)] for name in ("cutout", "emoji", "other")
     ]
     random = np.random.default_rng(0)
     names = [composer.pick(random)[1] for _ in range(400)]
-    assert names.count("other") == pytest.approx(200, abs=40)
-    assert names.count("emoji") == pytest.approx(50, abs=25)
+    assert names.count("other") == pytest.approx(400 * OTHERS, abs=40)
+    assert names.count("emoji") == pytest.approx(100 * (1 - OTHERS), abs=30)

@@ -41,7 +41,7 @@ class Setting:
         mean: of the logit-normal noise levels; high where the reference tells all.
         std: their deviation.
         paint: Euler steps to paint with, as recipes.few_steps found; the usual 20 where None.
-        quiet: share of samples without noise.
+        quiet: share of samples from nothing, sigma 1 without noise.
         temperature: of the noise to paint with.
         heed: how much more than in training the reference is to count when painting (reference guidance).
     """
@@ -57,7 +57,7 @@ class Setting:
 
 
 SETTINGS = {
-    "image-to-segment": Setting(steps=300, pairs=1600, mean=3.0, std=2.0, paint=1, quiet=0.5, temperature=0.0),
+    "image-to-segment": Setting(steps=800, pairs=6000, mean=3.0, std=2.0, paint=1, quiet=0.7, temperature=0.0),
     "deblur": Setting(steps=200, pairs=800, mean=2.5, std=2.0, paint=2),
     "colorization": Setting(steps=200, pairs=800, paint=10),
     "canny-to-image": Setting(steps=300, pairs=800, paint=10, heed=2.0),
@@ -67,7 +67,7 @@ SETTINGS = {
     "depth-to-image": Setting(steps=500, pairs=1200, paint=10, heed=2.0),
     "image-to-depth": Setting(steps=500, pairs=800, mean=3.0, std=2.0, paint=1, temperature=0.0),
     "age": Setting(steps=400, pairs=1400, mean=2.5, std=2.0, paint=2, quiet=0.5, temperature=0.0),
-    "gender": Setting(steps=400, pairs=1300, mean=2.5, std=2.0, paint=2, quiet=0.5, temperature=0.0),
+    "gender": Setting(steps=800, pairs=1300, mean=2.5, std=2.0, paint=1, quiet=0.7, temperature=0.0),
     "relight": Setting(steps=400, pairs=600, mean=2.5, std=2.0, paint=2, temperature=0.0),
     "ref-inpainting": Setting(steps=400, pairs=1200, mean=2.5, std=2.0, paint=2, quiet=0.5, temperature=0.0),
     "blueprint": Setting(steps=400, pairs=1200, mean=2.5, std=2.0, paint=2),

@@ -26,8 +26,10 @@ from recipes.world.sources import Source, cutouts, other_objects, photos
 SIDE = 160
 DRAWN = 0.15
 """Share of backgrounds of subjects that are drawn walls and floors."""
-LOOKED = 0.5
+LOOKED = 0.1
 """Share of the other backgrounds of subjects to train on that are views of panoramas."""
+OTHERS = 0.3
+"""Share of the objects of subjects to train on that are icons of furniture and clip art."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,9 +116,9 @@ class Composer:
         return (crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if random.random() < 0.5 else crop), caption
 
     def pick(self, random: np.random.Generator) -> tuple[Image.Image, str]:
-        """Return a random object and its caption; one in four is drawn, half are others where there are any."""
+        """Return a random object and its caption; one in four is drawn, `OTHERS` are others where there are any."""
         pool = self.emojis if self.emojis and random.random() < 0.25 else self.cutouts
-        pool = self.others if self.others and random.random() < 0.5 else pool
+        pool = self.others if self.others and random.random() < OTHERS else pool
         return pool[random.integers(len(pool))]
 
     def paste(self, scene: Image.Image, mask: Image.Image, largest: float, random: np.random.Generator) -> str:
