@@ -38,7 +38,7 @@ from anyrefill.types import Panel
 PAIRS, SIDE = 20, 128
 
 SETTINGS = (
-    "--steps 150 --batch 8 --targets all --lr 1.5e-3 --weighing reach --steps-paint 2 --temperature-paint 0 --quiet 0.5"
+    "--steps 150 --batch 8 --targets all --lr 1.5e-3 --weighing reach --steps-paint 1 --temperature-paint 0 --quiet 0.5"
 )
 """What the guide teaches with."""
 
