@@ -29,6 +29,7 @@ from anyrefill import images, tasks
 from anyrefill.pairs import Pair, Photo, write_pairs
 from recipes.world import render_pairs, sources, stages
 from recipes.world.canvases import TONES
+from recipes.world.coloured import coloured_pairs
 from recipes.world.deep import deep_photos
 from recipes.world.fetch import WORLD
 from recipes.world.scenes import bank
@@ -74,9 +75,21 @@ def two_view_pairs(split: str, seed: int) -> Iterator[Pair]:
 
 subjects = partial(photos, subjects=True)
 
+
+def named_colours(split: str, seed: int) -> Iterator[Pair]:
+    """Yield scenes whose caption names the colour that their subject is to take."""
+    return coloured_pairs(subjects(split), seed)
+
+
+def colour_pairs(split: str, seed: int) -> Iterator[Pair]:
+    """Yield grey photographs with their colours; to train on, in turn with those whose caption names a colour."""
+    plain = made("colorization", photos)(split, seed)
+    return render_pairs.in_turn([plain, named_colours(split, seed)]) if split == "train" else plain
+
+
 SOURCES: Mapping[str, Source] = {
     "image-to-segment": made("image-to-segment", subjects),
-    "colorization": made("colorization", photos),
+    "colorization": colour_pairs,
     "deblur": made("deblur", photos),
     "canny-to-image": made("canny-to-image", photos),
     "image-to-canny": made("image-to-canny", photos),

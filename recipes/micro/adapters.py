@@ -42,6 +42,7 @@ class Setting:
         std: their deviation.
         paint: Euler steps to paint with, as recipes.few_steps found; the usual 20 where None.
         quiet: share of samples from nothing, sigma 1 without noise.
+        ema: decay of the average of the weights that ships; 0 ships the last ones.
         temperature: of the noise to paint with.
         heed: how much more than in training the reference is to count when painting (reference guidance).
     """
@@ -52,6 +53,7 @@ class Setting:
     std: float = 1.7
     paint: int | None = None
     quiet: float = 0.0
+    ema: float = 0.0
     temperature: float = 1.0
     heed: float = 1.0
 
@@ -59,7 +61,7 @@ class Setting:
 SETTINGS = {
     "image-to-segment": Setting(steps=800, pairs=6000, mean=3.0, std=2.0, paint=1, quiet=0.7, temperature=0.0),
     "deblur": Setting(steps=200, pairs=800, mean=2.5, std=2.0, paint=2),
-    "colorization": Setting(steps=200, pairs=800, paint=10),
+    "colorization": Setting(steps=300, pairs=2000, paint=10, ema=0.99),
     "canny-to-image": Setting(steps=300, pairs=800, paint=10, heed=2.0),
     "image-to-canny": Setting(steps=500, pairs=1200, mean=3.0, std=2.0, paint=1),
     "super-resolution": Setting(steps=450, pairs=2000, mean=2.0, std=2.0, paint=4, heed=1.2),
@@ -108,6 +110,7 @@ def config_of(name: str, pairs: Path, run: str, steps: int) -> TrainConfig:
     return TrainConfig(
         task=name, pairs=pairs, out=WORLD.parent / "runs" / run, steps=steps, rank=16, lr=1.5e-3, targets="all",
         logit_mean=setting.mean, logit_std=setting.std, weighing="reach", quiet=setting.quiet,
+        ema=setting.ema,
     )  # fmt: skip
 
 

@@ -1,0 +1,125 @@
+"""Does a grey photograph take the colour that its caption names? Asked of the shipped colorization.
+
+    python -m recipes.colour_words                       # 6 minutes on one core
+
+The subjects of held-out scenes, grey, are asked for in every colour of recipes/world/coloured.py. What was painted is
+the name whose chroma points the way of the subject's mean chroma. Shares go to docs/results/colour-words.json, page and
+picture to docs/tasks.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+
+import torch
+from PIL import Image
+from torch.nn.functional import cosine_similarity
+
+from anyrefill import images
+from anyrefill.backbone.precision import fast_dtype
+from anyrefill.evaluate import evaluating, finished
+from anyrefill.evaluate.report import table
+from anyrefill.files import write_text
+from anyrefill.metrics import luma, rmse
+from anyrefill.painter import Painter, load
+from anyrefill.pairs import Pair, Photo
+from anyrefill.tasks.colorization import grayscale
+from anyrefill.types import Mask, Panel
+from recipes.heldout import subjects
+from recipes.stored import DOCS, stored
+from recipes.world.coloured import COLOURS, chroma, coloured_pair, has_one_subject
+
+SCORES = DOCS / "results" / "colour-words.json"
+PAGE = DOCS / "tasks" / "colour-words.md"
+NOTHING, TRUE = "a caption without a colour", "the true target"
+HEAD = """# Words for colours
+
+Does a grey photograph take the colour that its caption names, as in figure 16 of the paper? The subjects of {count}
+held-out scenes, none of which was seen in training, were asked for in every colour: "a green race car in front of
+wood". Each line: what was asked for; each column: the share of subjects whose mean colour was nearest to that name.
+Chance is {chance:.0%}. Made by `python -m recipes.colour_words`; [words that no caption held together](unseen-words.md)
+have a page of their own.
+"""
+
+
+def named(panel: Panel, inside: Mask) -> str:
+    """Return the colour whose chroma points the way of a subject's mean chroma.
+
+    Args:
+        panel: (3, H, W).
+        inside: (1, H, W), 1 on the subject.
+    """
+    mean = ((panel - luma(panel)) * inside).sum((1, 2)) / inside.sum()
+    return max(COLOURS, key=lambda colour: float(cosine_similarity(mean, chroma(COLOURS[colour]).flatten(), dim=0)))
+
+
+def shares(painted: Sequence[Panel], insides: Sequence[Mask]) -> dict[str, float]:
+    """Return which share of the subjects has which colour."""
+    found = [named(panel, inside) for panel, inside in zip(painted, insides, strict=True)]
+    return {colour: found.count(colour) / len(found) for colour in COLOURS}
+
+
+Shares = dict[str, dict[str, float]]
+"""Which share of the subjects took which colour, by what was asked for."""
+
+
+def ask(painter: Painter, photos: Sequence[Photo], limit: int = 6) -> tuple[Shares, Image.Image]:
+    """Return what the subjects took, and pictures of the first `limit` of them."""
+    painter = replace(painter, task=replace(painter.task, metrics=(rmse,), distances=(), judges=()))
+    plain = [Pair(reference=grayscale(photo.pixels), target=photo.pixels, caption=photo.caption) for photo in photos]
+    asked = {NOTHING: plain, **{colour: [coloured_pair(photo, colour) for photo in photos] for colour in COLOURS}}
+    insides = [inside for photo in photos if (inside := photo.foreground) is not None]
+    found: Shares = {}
+    columns = [[pair.reference for pair in plain]]
+    for words, pairs in asked.items():
+        _, painted = finished(evaluating(painter, pairs, baselines=False))
+        found[words] = shares(painted, insides)
+        print(words, found[words], flush=True)
+        columns.append(list(painted))
+    true = [named(pair.target, inside) == colour for colour, pairs in asked.items() if colour in COLOURS
+            for pair, inside in zip(pairs, insides, strict=True)]  # fmt: skip
+    print(f"{TRUE}: {sum(true) / len(true):.1%} have the colour that is asked for")
+    rows = list(zip(*columns, strict=True))[:limit]
+    return found, images.contact_sheet(rows, ["given", "no colour", *COLOURS])
+
+
+def obeyed(found: Mapping[str, Mapping[str, float]]) -> float:
+    """Return which share took the colour that was asked for."""
+    return sum(found[colour][colour] for colour in COLOURS) / len(COLOURS)
+
+
+def page(found: Mapping[str, Mapping[str, float]], count: int) -> str:
+    """Return docs/tasks/colour-words.md."""
+    rows = [["asked for", *COLOURS]]
+    for words, taken in found.items():
+        rows.append([words, *(f"**{taken[name]:.0%}**" if name == words else f"{taken[name]:.0%}" for name in COLOURS)])
+    return (
+        f"{HEAD.format(count=count, chance=1 / len(COLOURS))}\n{obeyed(found):.0%} took the colour that was asked "
+        f"for.\n\n{table(rows)}\n\n![given, without a colour, and each colour](colour-words.jpg)\n"
+    )
+
+
+def main() -> None:
+    """Ask, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--limit", type=int, default=32, help="subjects")
+    parser.add_argument("--adapter", help="another than the shipped one; nothing is written then")
+    parser.add_argument("--reuse", action="store_true", help="only write the page from docs/results")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    if not args.reuse:
+        photos = list(islice(filter(has_one_subject, subjects("test")), args.limit))
+        found, sheet = ask(load("colorization", adapter=args.adapter, dtype=fast_dtype()), photos)
+        print(f"{obeyed(found):.1%} took the colour that was asked for")
+        if not args.adapter:
+            sheet.save(PAGE.with_suffix(".jpg"), quality=85, optimize=True)
+            write_text(SCORES, json.dumps({"count": len(photos), "shares": found}, indent=1) + "\n")
+    known = stored(SCORES, {})
+    if not args.adapter:
+        write_text(PAGE, page(known["shares"], known["count"]))
+
+
+if __name__ == "__main__":
+    main()
