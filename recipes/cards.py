@@ -83,8 +83,8 @@ def index(docs: Path) -> str:
     head = (
         "# Tasks\n\nWhat ships with the embedded backbone. Means over held-out pairs with 95 % intervals; each card "
         "has all scores, how the adapter was trained, pictures, and where it fails. Written by "
-        "`python -m recipes.cards`; [how adapters act together](mixing.md), and whether they obey "
-        "[words never met together](unseen-words.md)."
+        "`python -m recipes.cards`; [how adapters act together](mixing.md), whether they obey "
+        "[words for colours](colour-words.md) and [words never met together](unseen-words.md)."
     )
     return f"{head}\n\n{table(rows)}\n"
 

@@ -10,7 +10,7 @@ picture to docs/tasks.
 import argparse
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 
 import torch
@@ -39,8 +39,8 @@ HEAD = """# Words for colours
 Does a grey photograph take the colour that its caption names, as in figure 16 of the paper? The subjects of {count}
 held-out scenes, none of which was seen in training, were asked for in every colour: "a green race car in front of
 wood". Each line: what was asked for; each column: the share of subjects whose mean colour was nearest to that name.
-Chance is {chance:.0%}. Made by `python -m recipes.colour_words`; [words that no caption held together](unseen-words.md)
-have a page of their own.
+{obeyed:.0%} took the colour that was asked for; chance is {chance:.0%}. Made by `python -m recipes.colour_words`;
+[words that no caption held together](unseen-words.md) have a page of their own.
 """
 
 
@@ -90,15 +90,32 @@ def obeyed(found: Mapping[str, Mapping[str, float]]) -> float:
     return sum(found[colour][colour] for colour in COLOURS) / len(COLOURS)
 
 
-def page(found: Mapping[str, Mapping[str, float]], count: int) -> str:
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What was asked of how many.
+
+    Attributes:
+        count: of subjects.
+        shares: of them that took each colour, by what was asked for.
+    """
+
+    count: int
+    shares: Shares
+
+
+def known() -> Measured:
+    """Return what was measured."""
+    return Measured(**stored(SCORES, {"count": 0, "shares": {}}))
+
+
+def page(found: Measured) -> str:
     """Return docs/tasks/colour-words.md."""
     rows = [["asked for", *COLOURS]]
-    for words, taken in found.items():
-        rows.append([words, *(f"**{taken[name]:.0%}**" if name == words else f"{taken[name]:.0%}" for name in COLOURS)])
-    return (
-        f"{HEAD.format(count=count, chance=1 / len(COLOURS))}\n{obeyed(found):.0%} took the colour that was asked "
-        f"for.\n\n{table(rows)}\n\n![given, without a colour, and each colour](colour-words.jpg)\n"
-    )
+    for words, taken in found.shares.items():
+        cells = {name: f"{share:.0%}" for name, share in taken.items()}
+        rows.append([words, *(f"**{cells[name]}**" if name == words else cells[name] for name in COLOURS)])
+    head = HEAD.format(count=found.count, chance=1 / len(COLOURS), obeyed=obeyed(found.shares))
+    return f"{head}\n{table(rows)}\n\n![given, without a colour, and each colour](colour-words.jpg)\n"
 
 
 def main() -> None:
@@ -115,10 +132,9 @@ def main() -> None:
         print(f"{obeyed(found):.1%} took the colour that was asked for")
         if not args.adapter:
             sheet.save(PAGE.with_suffix(".jpg"), quality=85, optimize=True)
-            write_text(SCORES, json.dumps({"count": len(photos), "shares": found}, indent=1) + "\n")
-    known = stored(SCORES, {})
+            write_text(SCORES, json.dumps(asdict(Measured(count=len(photos), shares=found)), indent=1) + "\n")
     if not args.adapter:
-        write_text(PAGE, page(known["shares"], known["count"]))
+        write_text(PAGE, page(known()))
 
 
 if __name__ == "__main__":

@@ -196,6 +196,7 @@ def test_bad_masks_are_refused(size: tuple[int, int], words: str, run: Run, tiny
         (("--steps", "many"), "--steps cannot be 'many' (see anyrefill paint --help)"),
         (("--guidance", "-1"), "--guidance must be 0 or more"),
         (("--reference-guidance", "-1"), "--reference-guidance must be 0 or more"),
+        (("--caption-guidance", "-1"), "--caption-guidance must be 0 or more"),
         (("--device", "gpu"), "there is no device 'gpu'"),
         (("--stepz", "3"), "Unrecognized options: --stepz, 3"),
         (("--out", "out.xyz"), "its name must end in one of .png"),

@@ -7,7 +7,7 @@ from types import ModuleType
 import pytest
 import torch
 from PIL import Image
-from recipes import cards, clean_prefix, few_steps, mixing, results, unseen
+from recipes import cards, clean_prefix, colour_words, few_steps, mixing, results, unseen
 from recipes.micro import adapters
 from recipes.plots import Point, plot
 
@@ -118,7 +118,13 @@ def test_the_committed_index_holds_the_committed_numbers() -> None:
 
 @pytest.mark.parametrize(
     ("recipe", "name"),
-    [(few_steps, "few-steps"), (clean_prefix, "clean-prefix"), (mixing, "mixing"), (unseen, "unseen-words")],
+    [
+        (few_steps, "few-steps"),
+        (clean_prefix, "clean-prefix"),
+        (mixing, "mixing"),
+        (unseen, "unseen-words"),
+        (colour_words, "colour-words"),
+    ],
 )
 def test_the_committed_pages_of_recipes_hold_the_committed_numbers(recipe: ModuleType, name: str) -> None:
     assert (DOCS / "tasks" / f"{name}.md").read_text(encoding="utf-8") == recipe.page(recipe.known())

@@ -112,7 +112,34 @@ def test_reference_guidance_guides_the_target_alone(tiny: Path, attention: str) 
     assert not torch.allclose(guided[:, target], plain[:, target], atol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["temperature", "reference_guidance"])
+@pytest.mark.parametrize("attention", ["full", "clean_ref_text"])
+def test_caption_guidance_goes_away_from_what_no_prompt_paints(tiny: Path, attention: str) -> None:
+    backbone, one = FluxFill.load(tiny), canvas()
+    run = {"backbone": backbone, "canvases": [one], "seeds": [3], "steps": 1, "attention": attention}
+    asked, silent = (next(sampling(**run, prompts=[prompt])).latents for prompt in ("a", ""))
+    mute, half, same, guided = (
+        next(sampling(**run, prompts=["a"], caption_guidance=w)).latents for w in (0.0, 0.5, 1.0, 3.0)
+    )
+    target = pack_mask(one.target[None])[0].amax(dim=-1).bool()
+    assert torch.equal(same, asked)
+    for found, strength in ((mute, 0.0), (half, 0.5), (guided, 3.0)):
+        expected = silent + strength * (asked - silent)
+        torch.testing.assert_close(found[:, target], expected[:, target], atol=1e-5, rtol=1e-5)
+        assert torch.equal(found[:, ~target], asked[:, ~target])
+    assert not torch.allclose(guided[:, target], asked[:, target], atol=1e-4)
+
+
+def test_both_guides_add_up(tiny: Path) -> None:
+    backbone, one = FluxFill.load(tiny), canvas()
+    run = {"backbone": backbone, "canvases": [one], "prompts": ["a"], "seeds": [3], "steps": 1}
+    plain, by_picture, by_words, by_both = (
+        next(sampling(**run, reference_guidance=reference, caption_guidance=caption)).latents
+        for reference, caption in ((1.0, 1.0), (2.0, 1.0), (1.0, 3.0), (2.0, 3.0))
+    )
+    torch.testing.assert_close(by_both, by_picture + by_words - plain, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["temperature", "reference_guidance", "caption_guidance"])
 @pytest.mark.parametrize("value", [-0.1, math.nan, math.inf])
 def test_a_strength_is_a_finite_factor(name: str, value: float) -> None:
     with pytest.raises(UserError, match=f"{name.replace('_', ' ')} must be at least 0"):

@@ -72,12 +72,12 @@ def test_the_exact_model_paints_a_large_canvas_without_seams() -> None:
     torch.testing.assert_close(big.canvas.panel(sheet), big.canvas.beside(big.canvas.pixels), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("strength", [1.0, 2.5])
-def test_one_tile_is_the_canvas_itself(backbone: FluxFill, strength: float) -> None:
+@pytest.mark.parametrize("strength", [{}, {"reference_guidance": 2.5}, {"caption_guidance": 2.5}])
+def test_one_tile_is_the_canvas_itself(backbone: FluxFill, strength: dict[str, float]) -> None:
     canvas = Canvas.stitch(random_panel(32, 32, 1), random_panel(32, 32, 2), torch.ones(1, 32, 32))
     whole = Large.of(canvas, (32, 32))
-    *_, last = sampling_large(backbone, whole, "a", seed=5, steps=2, reference_guidance=strength)
-    (alone,) = sample(backbone, [canvas], ["a"], seeds=[5], steps=2, reference_guidance=strength)
+    *_, last = sampling_large(backbone, whole, "a", seed=5, steps=2, **strength)
+    (alone,) = sample(backbone, [canvas], ["a"], seeds=[5], steps=2, **strength)
     torch.testing.assert_close(canvas.paste(large_sheet(backbone, whole, last.latents)), alone, atol=1e-5, rtol=0)
 
 

@@ -85,8 +85,8 @@ def test_what_was_asked_for_and_taken_is_counted(as_micro: Path) -> None:
     assert list(found) == [colour_words.NOTHING, *COLOURS]
     assert all(sum(taken.values()) == pytest.approx(1) for taken in found.values())
     assert sheet.width > sheet.height
-    page = colour_words.page(found, 2)
+    page = colour_words.page(colour_words.Measured(count=2, shares=found))
     assert f"{colour_words.obeyed(found):.0%} took the colour" in page
     right = {words: {name: float(name == words) for name in COLOURS} for words in [colour_words.NOTHING, *COLOURS]}
     assert colour_words.obeyed(right) == 1
-    assert colour_words.page(right, 2).count("**100%**") == len(COLOURS)
+    assert colour_words.page(colour_words.Measured(count=2, shares=right)).count("**100%**") == len(COLOURS)

@@ -11,6 +11,7 @@ code, and is copied into the package in bfloat16 when it is done.
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -58,18 +59,21 @@ class Setting:
     heed: float = 1.0
 
 
+in_one_step = partial(Setting, paint=1, quiet=0.8, ema=0.99, temperature=0.0)
+"""A setting of what is painted in one step without noise."""
+
 SETTINGS = {
-    "image-to-segment": Setting(steps=800, pairs=6000, mean=3.0, std=2.0, paint=1, quiet=0.7, temperature=0.0),
+    "image-to-segment": in_one_step(steps=1500, pairs=6000, mean=3.0, std=2.0),
     "deblur": Setting(steps=200, pairs=800, mean=2.5, std=2.0, paint=2),
-    "colorization": Setting(steps=300, pairs=2000, paint=10, ema=0.99),
+    "colorization": Setting(steps=500, pairs=2000, mean=2.5, std=2.0, paint=10, ema=0.99),
     "canny-to-image": Setting(steps=300, pairs=800, paint=10, heed=2.0),
     "image-to-canny": Setting(steps=500, pairs=1200, mean=3.0, std=2.0, paint=1),
     "super-resolution": Setting(steps=450, pairs=2000, mean=2.0, std=2.0, paint=4, heed=1.2),
     "segment-to-image": Setting(steps=400, pairs=1200, paint=10, heed=3.0),
     "depth-to-image": Setting(steps=500, pairs=1200, paint=10, heed=2.0),
     "image-to-depth": Setting(steps=500, pairs=800, mean=3.0, std=2.0, paint=1, temperature=0.0),
-    "age": Setting(steps=400, pairs=1400, mean=2.5, std=2.0, paint=2, quiet=0.5, temperature=0.0),
-    "gender": Setting(steps=800, pairs=1300, mean=2.5, std=2.0, paint=1, quiet=0.7, temperature=0.0),
+    "age": in_one_step(steps=600, pairs=1464, mean=2.5, std=2.0),
+    "gender": in_one_step(steps=800, pairs=1380, mean=2.5, std=2.0),
     "relight": Setting(steps=400, pairs=600, mean=2.5, std=2.0, paint=2, temperature=0.0),
     "ref-inpainting": Setting(steps=400, pairs=1200, mean=2.5, std=2.0, paint=2, quiet=0.5, temperature=0.0),
     "blueprint": Setting(steps=400, pairs=1200, mean=2.5, std=2.0, paint=2),

@@ -59,6 +59,9 @@ class Paint:
     reference_guidance: Strength = None
     """How much more than in training the reference counts, e.g. 2; other than 1 every step takes two calls. By default
     what the adapter asks for, or 1."""
+    caption_guidance: Strength = None
+    """How much more than in training the caption counts, e.g. 3; other than 1 every step takes one call more. 1 if not
+    given."""
     seed: int = 0
     """Of the noise; of the first, where several are painted."""
     best_of: Annotated[int, arg(metavar="N")] = 1
@@ -90,7 +93,10 @@ def paint(options: Paint) -> None:
     check_seed(options.seed)
     check_counts(steps=options.steps, best_of=options.best_of)
     check_strengths(
-        guidance=options.guidance, temperature=options.temperature, reference_guidance=options.reference_guidance
+        guidance=options.guidance,
+        temperature=options.temperature,
+        reference_guidance=options.reference_guidance,
+        caption_guidance=options.caption_guidance,
     )
     check_picture(options.out, [options.reference, options.target, options.mask, *options.more])
     import torch
@@ -127,6 +133,7 @@ def paint(options: Paint) -> None:
         guidance=options.guidance,
         temperature=options.temperature,
         reference_guidance=options.reference_guidance,
+        caption_guidance=options.caption_guidance,
         seed=options.seed,
         best_of=options.best_of,
         repair_colour=options.repair_colour,

@@ -140,6 +140,7 @@ def evaluating(
         seconds=seconds / len(pairs),
         temperature=painter.temperature,
         reference_guidance=painter.reference_guidance,
+        caption_guidance=painter.caption_guidance,
         rows=rows,
         dtype="" if dtype is None else dtype_name(dtype),
     )

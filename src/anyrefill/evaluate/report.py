@@ -87,6 +87,7 @@ class Report:
         dtype: of the weights that painted.
         temperature: what the noise was multiplied by.
         reference_guidance: how much more than in training the reference counted.
+        caption_guidance: how much more than in training the prompt counted.
     """
 
     task: str
@@ -99,6 +100,7 @@ class Report:
     dtype: str = ""
     temperature: float = 1.0
     reference_guidance: float = 1.0
+    caption_guidance: float = 1.0
 
     def score(self, row: str, metric: str) -> Score:
         """Return one score of one row.
@@ -116,6 +118,7 @@ class Report:
         """Return a heading, a table of means with 95 % intervals, and notes."""
         noise = "" if self.temperature == 1 else f"temperature {self.temperature:g}, "
         heed = "" if self.reference_guidance == 1 else f"reference guidance {self.reference_guidance:g}, "
+        heed += "" if self.caption_guidance == 1 else f"caption guidance {self.caption_guidance:g}, "
         heading = (
             f"{self.task}: {self.count} pairs, {self.steps} steps, {noise}{heed}guidance {self.guidance:g}, "
             f"seed {self.seed}, {self.seconds:.2f} s a picture{f', {self.dtype}' if self.dtype else ''}"

@@ -45,6 +45,7 @@ class Painter:
         attention: who attends to whom; what the adapter was trained with.
         temperature: what the noise is multiplied by, unless a call says otherwise; 0 paints the same for every seed.
         reference_guidance: how much more than in training the reference counts, unless a call says otherwise.
+        caption_guidance: how much more than in training the prompt counts, unless a call says otherwise.
         passport: of the adapter; None for the bare backbone.
         witness: whether the repainted reference ranks this adapter's paintings; None where nobody measured it.
         squares_only: whether the base never saw panels that are not square.
@@ -62,6 +63,7 @@ class Painter:
     attention: Attention = "full"
     temperature: float = 1.0
     reference_guidance: float = 1.0
+    caption_guidance: float = 1.0
     passport: Passport | None = None
     witness: Witness | None = None
     squares_only: bool = False
@@ -83,6 +85,7 @@ class Painter:
         guidance: float | None = None,
         temperature: float | None = None,
         reference_guidance: float | None = None,
+        caption_guidance: float | None = None,
         seed: int = 0,
         best_of: int = 1,
         repair_colour: bool = False,
@@ -102,6 +105,7 @@ class Painter:
             guidance: distilled guidance strength.
             temperature: what the noise is multiplied by.
             reference_guidance: above 1 the reference counts for more than in training, at two calls a step.
+            caption_guidance: above 1 the prompt counts for more than in training, at one more call a step.
             seed: of the noise; of the first, where several are painted.
             best_of: how many are painted; the one whose reference was repainted best is kept.
             repair_colour: whether colours are moved towards kept pixels around the hole, where that lowers the error of
@@ -118,6 +122,7 @@ class Painter:
             guidance=guidance,
             temperature=temperature,
             reference_guidance=reference_guidance,
+            caption_guidance=caption_guidance,
             seed=seed,
             best_of=best_of,
             repair_colour=repair_colour,
@@ -154,6 +159,7 @@ class Painter:
         guidance: float | None = None,
         temperature: float | None = None,
         reference_guidance: float | None = None,
+        caption_guidance: float | None = None,
         seed: int = 0,
         best_of: int = 1,
         repair_colour: bool = False,
@@ -167,7 +173,7 @@ class Painter:
         pair, seeds = request.pair, range(seed, seed + best_of)
         canvas = Canvas.stitch((pair.reference, *request.more), pair.target, self.task.mask(pair))
         prompt = self.task.fill_prompt(pair.caption)
-        sampler = self._sampler(steps, guidance, temperature, reference_guidance)
+        sampler = self._sampler(steps, guidance, temperature, reference_guidance, caption_guidance)
         return running(
             self.backbone, request, canvas, prompt, sampler, seeds=seeds, repair=repair_colour, finish=self.finish
         )
@@ -185,6 +191,7 @@ class Painter:
         guidance: float | None = None,
         temperature: float | None = None,
         reference_guidance: float | None = None,
+        caption_guidance: float | None = None,
         seed: int = 0,
         batch_size: int = 8,
     ) -> list[Panel]:
@@ -196,6 +203,7 @@ class Painter:
             guidance: distilled guidance strength.
             temperature: what the noise is multiplied by.
             reference_guidance: above 1 the reference counts for more than in training, at two calls a step.
+            caption_guidance: above 1 the prompt counts for more than in training, at one more call a step.
             seed: of the first pair's noise; the next pair's is one more, and so on.
             batch_size: canvases that go through the backbone together.
 
@@ -204,7 +212,7 @@ class Painter:
         """
         run = self.painting(
             pairs, steps=steps, guidance=guidance, temperature=temperature, reference_guidance=reference_guidance,
-            seed=seed, batch_size=batch_size,
+            caption_guidance=caption_guidance, seed=seed, batch_size=batch_size,
         )  # fmt: skip
         return [panel for stage in run for panel in stage.panels]
 
@@ -216,6 +224,7 @@ class Painter:
         guidance: float | None = None,
         temperature: float | None = None,
         reference_guidance: float | None = None,
+        caption_guidance: float | None = None,
         seed: int = 0,
         batch_size: int = 8,
     ) -> Iterator[Stage]:
@@ -223,7 +232,7 @@ class Painter:
 
         Arguments and errors are those of ``batch``.
         """
-        sampler = self._sampler(steps, guidance, temperature, reference_guidance)
+        sampler = self._sampler(steps, guidance, temperature, reference_guidance, caption_guidance)
         done, total = 0, self.calls(len(pairs), steps=steps, batch_size=batch_size)
         for first in range(0, len(pairs), batch_size):
             batch = pairs[first : first + batch_size]
@@ -282,6 +291,7 @@ class Painter:
         guidance: float | None,
         temperature: float | None,
         reference_guidance: float | None,
+        caption_guidance: float | None,
     ) -> Sampler:
         """Return how to sample, where a call says nothing else."""
         return Sampler(
@@ -291,4 +301,5 @@ class Painter:
             attention=self.attention,
             temperature=self.temperature if temperature is None else temperature,
             reference_guidance=self.reference_guidance if reference_guidance is None else reference_guidance,
+            caption_guidance=self.caption_guidance if caption_guidance is None else caption_guidance,
         )

@@ -51,6 +51,7 @@ class Sampler:
         attention: who attends to whom.
         temperature: what the noise is multiplied by.
         reference_guidance: how much more than in training the reference counts.
+        caption_guidance: how much more than in training the prompt counts.
     """
 
     steps: int
@@ -59,6 +60,7 @@ class Sampler:
     attention: Attention
     temperature: float = 1.0
     reference_guidance: float = 1.0
+    caption_guidance: float = 1.0
 
     def sampling(
         self, backbone: Backbone, canvases: Sequence[Canvas], prompts: Sequence[str], seeds: Sequence[int]
@@ -75,6 +77,7 @@ class Sampler:
             attention=self.attention,
             temperature=self.temperature,
             reference_guidance=self.reference_guidance,
+            caption_guidance=self.caption_guidance,
         )
 
     def sampling_large(self, backbone: Backbone, large: Large, prompt: str, seed: int) -> Iterator[Step]:
@@ -90,6 +93,7 @@ class Sampler:
             attention=self.attention,
             temperature=self.temperature,
             reference_guidance=self.reference_guidance,
+            caption_guidance=self.caption_guidance,
         )
 
 

@@ -1,8 +1,11 @@
-"""The velocity fields that are followed from noise to a picture: the backbone's own, or guided by the reference."""
+"""The velocity fields that are followed from noise to a picture: the backbone's own, or guided by its inputs."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 
 from anyrefill.backbone import Attention, Backbone, Condition, Field, Prepares, call_by_call
 from anyrefill.backbone.latents import pack_mask
@@ -38,16 +41,17 @@ def guided(
     *,
     guidance: float,
     attention: Attention,
-    strength: float,
+    reference_guidance: float,
+    caption_guidance: float,
 ) -> Field:
-    """Return the field that the reference guides: v0 + strength (v - v0) on the target, two backbone calls each time.
+    """Return the field that the reference and the caption guide: v + sum_i (w_i - 1) (v - v_i) on the target.
 
-    v is the backbone's velocity, and v0 the one on the same canvas with mid-grey for its references, whose latents
-    stand there on the straight path from the noise to that grey. At strength 1 this is the backbone's own field, which
-    is then returned as it is; above 1 what the reference says counts for more than it did in training.
+    v is the backbone's velocity, and v_i what it says without the reference, see ``beside_grey``, or without a prompt:
+    one more backbone call each time for every strength that is not 1. Above 1 what was left out there counts for more
+    than it did in training; where both are 1 this is the backbone's own field, which is then returned as it is.
 
     Source: arXiv 2207.12598 (classifier-free guidance), eq. 6, and arXiv 2211.09800 (InstructPix2Pix), eq. 3, its
-    guidance by the image; beyond AnyRefill's paper. Nothing is trained for v0: fill models know canvases of one colour.
+    guidance by image and by text, each measured from v here; beyond AnyRefill's paper.
 
     Args:
         backbone: the fill model.
@@ -57,21 +61,48 @@ def guided(
         sigmas: all noise levels at which the field will be asked for.
         guidance: distilled guidance strength.
         attention: who attends to whom.
-        strength: of the reference, at least 0, where it has no say.
+        reference_guidance: strength of the reference, at least 0, where it has no say.
+        caption_guidance: strength of the prompt, likewise.
     """
-    field = velocity_field(backbone, condition, guidance, sigmas, attention)
-    if strength == 1:
-        return field
-    blank = Condition.of([canvas.without_reference() for canvas in canvases], condition.text, backbone)
-    unguided = velocity_field(backbone, blank, guidance, sigmas, attention)
+    own = velocity_field(backbone, condition, guidance, sigmas, attention)
+    others: list[tuple[Field, float]] = []
     target = pack_mask(canvases[0].target[None]).bool().any(dim=-1, keepdim=True).to(noise.device)
-    grey = blank.fill[..., : noise.shape[-1]]
+    if reference_guidance != 1:
+        blank = Condition.of([canvas.without_reference() for canvas in canvases], condition.text, backbone)
+        unguided = velocity_field(backbone, blank, guidance, sigmas, attention)
+        others.append((beside_grey(unguided, blank, noise, target), reference_guidance))
+    if caption_guidance != 1:
+        with torch.no_grad():
+            silent = replace(condition, text=backbone.encode_text([""] * len(canvases)))
+        others.append((velocity_field(backbone, silent, guidance, sigmas, attention), caption_guidance))
+    if not others:
+        return own
 
     @torch.no_grad()
-    def both(latents: Tokens, sigma: float) -> Tokens:
-        own = field(latents, sigma)
-        path = interpolate(grey, noise, noise.new_full((len(noise),), sigma))
-        other = unguided(torch.where(target, latents, path.to(latents)), sigma)
-        return torch.where(target, other + strength * (own - other), own)
+    def field(latents: Tokens, sigma: float) -> Tokens:
+        velocity = own(latents, sigma)
+        away = [(strength - 1) * (velocity - other(latents, sigma)) for other, strength in others]
+        return torch.where(target, velocity + sum(away), velocity)
 
-    return both
+    return field
+
+
+def beside_grey(field: Field, blank: Condition, noise: Tokens, target: Bool[Tensor, "1 N 1"]) -> Field:
+    """Return the velocity on canvases with mid-grey for their references, whose latents keep to that grey.
+
+    There they stand on the straight path from the noise to it. Nothing is trained for this: fill models know canvases
+    of one colour.
+
+    Args:
+        field: of those canvases.
+        blank: their condition.
+        noise: that sampling begins with, (B, N, D).
+        target: which tokens are the target's.
+    """
+    grey = blank.fill[..., : noise.shape[-1]]
+
+    def beside(latents: Tokens, sigma: float) -> Tokens:
+        path = interpolate(grey, noise, noise.new_full((len(noise),), sigma))
+        return field(torch.where(target, latents, path.to(latents)), sigma)
+
+    return beside

@@ -101,6 +101,7 @@ def sampling_large(
     attention: Attention = "full",
     temperature: float = 1.0,
     reference_guidance: float = 1.0,
+    caption_guidance: float = 1.0,
     batch_size: int = 8,
 ) -> Iterator[Step]:
     """Yield after every step of all tiles: noise is drawn for the whole, and velocities are blended where they overlap.
@@ -110,14 +111,14 @@ def sampling_large(
     """
     canvases = large.canvases()
     groups = [canvases[first : first + batch_size] for first in range(0, len(canvases), batch_size)]
-    check_run(steps, solver, temperature, reference_guidance)
+    check_run(steps, solver, temperature, reference_guidance, caption_guidance)
     sigmas = flow.schedule(steps, canvases[0].tokens)
     conditions = [condition_of(backbone, group, [prompt] * len(group)) for group in groups]
     noise = temperature * large.cut(draw_noise(conditions[0], large.canvas, [Generator().manual_seed(seed)]))
     fields = [
         guided(
             backbone, group, condition, part, sigmas, guidance=guidance, attention=attention,
-            strength=reference_guidance,
+            reference_guidance=reference_guidance, caption_guidance=caption_guidance,
         )
         for group, condition, part in zip(groups, conditions, noise.split(batch_size), strict=True)
     ]  # fmt: skip
