@@ -20,11 +20,10 @@ from anyrefill import images
 from anyrefill.evaluate import evaluate, evaluating, finished
 from anyrefill.evaluate.report import Score, table
 from anyrefill.files import write_text
-from anyrefill.metrics import rmse
 from anyrefill.pairs import Pair
 from anyrefill.types import Panel
 from recipes.cards import COPY
-from recipes.heldout import SOURCES, Source, named_colours
+from recipes.heldout import SOURCES
 from recipes.micro.adapters import painter_of, pairs_of, subset, trained
 from recipes.stored import DOCS, store_by_task, stored_by_task
 
@@ -37,11 +36,8 @@ WITHHELD: Mapping[str, tuple[str, ...]] = {
     ),
     "age": ("an old man", "a young woman"),
     "gender": ("an old man", "a young woman"),
-    "colorization": ("a pale red", "a vivid green", "a pale blue", "a vivid purple"),
 }  # fmt: skip
 """Beginnings of captions, by task. Each word of them stands in other captions, too."""
-ASKED: Mapping[str, Source] = {"colorization": named_colours}
-"""Where the held-out pairs come from, if those of the task name nothing of the kind."""
 
 NEVER_MET, MET = "never met", "met"
 HEAD = """# Words never met together
@@ -101,7 +97,7 @@ def is_withheld(task: str, caption: str) -> bool:
 
 def tests(task: str, limit: int) -> dict[str, list[Pair]]:
     """Return held-out pairs that ask for the withheld words, and others, up to `limit` each."""
-    every = list(ASKED.get(task, SOURCES[task])("test", 0))
+    every = list(SOURCES[task]("test", 0))
     return {
         "withheld": [pair for pair in every if is_withheld(task, pair.caption)][:limit],
         "known": [pair for pair in every if not is_withheld(task, pair.caption)][:limit],
@@ -134,7 +130,7 @@ def compare(task: str, options: argparse.Namespace) -> Compared:
     for learner, pairs in learners.items():
         adapter = trained(task, pairs, f"{pairs.name}-{options.steps}-steps", options.steps)
         painter = painter_of(task, adapter)
-        painter = replace(painter, task=replace(painter.task, metrics=(rmse,), distances=(), judges=()))
+        painter = replace(painter, task=replace(painter.task, judges=()))
         for words, given in kinds.items():
             report, painted = finished(evaluating(painter, given, baselines=False))
             wrong = evaluate(painter, misled(given), baselines=False)

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from recipes import unseen
 from recipes.micro import adapters
-from recipes.world.coloured import COLOURS, STRENGTHS, words
 from recipes.world.render import LAMPS, STATES, TINTS, light_words
 
 from anyrefill import Pair, PairFolder, write_pairs
@@ -19,7 +18,6 @@ CAPTIONS = {
     "relight": [light_words(tint, place) for tint, place in product(TINTS, LAMPS)],
     "age": [state.words for state in STATES.values()],
     "gender": [f"{state.words} with short hair" for state in STATES.values()],
-    "colorization": [words("a chair", colour, strength) for colour, strength in product(COLOURS, STRENGTHS)],
 }
 
 

@@ -78,6 +78,12 @@ def test_a_pair_depends_on_the_seed_and_its_place_alone() -> None:
     assert len({pair.extra["colour"] for pair in coloured_pairs(photos * 10, 0)}) == len(COLOURS)
 
 
+def test_subjects_whose_name_was_met_are_not_asked() -> None:
+    known = ["a crow and an iguana in front of wood", "the crow in front of a wall", "crow"]
+    photos = [scene(), scene("the crow in front of a lake"), scene("an old crow in front of wood"), scene("wood")]
+    assert [photo.caption for photo in colour_words.unmet(photos, known)] == [photos[0].caption, photos[2].caption]
+
+
 def test_what_was_asked_for_and_taken_is_counted(as_micro: Path) -> None:
     painter = load("colorization")
     photos = [scene(side=64, seed=seed) for seed in range(2)]
@@ -85,8 +91,8 @@ def test_what_was_asked_for_and_taken_is_counted(as_micro: Path) -> None:
     assert list(found) == [colour_words.NOTHING, *COLOURS]
     assert all(sum(taken.values()) == pytest.approx(1) for taken in found.values())
     assert sheet.width > sheet.height
-    page = colour_words.page(colour_words.Measured(count=2, shares=found))
-    assert f"{colour_words.obeyed(found):.0%} took the colour" in page
     right = {words: {name: float(name == words) for name in COLOURS} for words in [colour_words.NOTHING, *COLOURS]}
     assert colour_words.obeyed(right) == 1
-    assert colour_words.page(colour_words.Measured(count=2, shares=right)).count("**100%**") == len(COLOURS)
+    page = colour_words.page(colour_words.Measured(count=2, plain=found, guided=right))
+    assert f"{colour_words.obeyed(found):.0%} took the colour" in page
+    assert page.count("**100%**") == len(COLOURS)

@@ -65,7 +65,7 @@ in_one_step = partial(Setting, paint=1, quiet=0.8, ema=0.99, temperature=0.0)
 SETTINGS = {
     "image-to-segment": in_one_step(steps=1500, pairs=6000, mean=3.0, std=2.0),
     "deblur": Setting(steps=200, pairs=800, mean=2.5, std=2.0, paint=2),
-    "colorization": Setting(steps=500, pairs=2000, mean=2.5, std=2.0, paint=10, ema=0.99),
+    "colorization": Setting(steps=500, pairs=2000, mean=2.5, std=2.0, paint=10, quiet=0.5, ema=0.99),
     "canny-to-image": Setting(steps=300, pairs=800, paint=10, heed=2.0),
     "image-to-canny": Setting(steps=500, pairs=1200, mean=3.0, std=2.0, paint=1),
     "super-resolution": Setting(steps=450, pairs=2000, mean=2.0, std=2.0, paint=4, heed=1.2),

@@ -58,12 +58,21 @@ def coloured(photo: Photo, colour: str, strength: str) -> Panel:
     return torch.where(inside, keep_luma(photo.pixels, wanted), photo.pixels)
 
 
+def bare(caption: str) -> str:
+    """Return a caption without the article that it may begin with."""
+    first, _, rest = caption.partition(" ")
+    return rest if first in ("a", "an", "the") and rest else caption
+
+
 def words(caption: str, colour: str, strength: str) -> str:
     """Return the caption of a scene with the colour before its subject: "a vivid red race car in front of wood"."""
-    first, _, noun = caption.partition(" ")
-    subject = noun if first in ("a", "an", "the") and noun else caption
     named = f"{strength} {colour}".strip()
-    return f"{'an' if named[0] in 'aeiou' else 'a'} {named} {subject}"
+    return f"{'an' if named[0] in 'aeiou' else 'a'} {named} {bare(caption)}"
+
+
+def subject(caption: str) -> str:
+    """Return the name of a scene's subject: "race car"."""
+    return bare(caption.partition(BEFORE)[0])
 
 
 def has_one_subject(photo: Photo) -> bool:
