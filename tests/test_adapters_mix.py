@@ -11,9 +11,7 @@ from torch import Tensor
 
 import anyrefill
 from anyrefill import UserError
-from anyrefill.backbone.adapters import mix
 from anyrefill.backbone.adapters.find import find_adapters
-from anyrefill.backbone.adapters.header import read_passport
 from anyrefill.backbone.adapters.lora import merge
 from anyrefill.backbone.adapters.mix import Part, add_adapters, agreed, join_prompts, parts
 from anyrefill.backbone.adapters.prompt import inject_prompt, save_prompt
@@ -158,20 +156,6 @@ def test_adapters_agree_on_one_passport(two: list[Path]) -> None:
     both, first = agreed(two), agreed(two[:1])
     assert first is not None
     assert both == replace(first, task="age+gender", prompt="another age, another gender {caption}")
-
-
-@pytest.mark.parametrize(
-    ("asked", "taken"), [((1, 1), 2), ((1, 4), 4), ((2, 2), 2), ((1, None), None), ((None, None), None)]
-)
-def test_a_mix_takes_two_steps_at_least(
-    two: list[Path], monkeypatch: pytest.MonkeyPatch, asked: tuple[int | None, int | None], taken: int | None
-) -> None:
-    passports = {path: replace(read_passport(path), steps_paint=steps) for path, steps in zip(two, asked, strict=True)}
-    monkeypatch.setattr(mix, "read_passport", passports.__getitem__)
-    both, one = agreed(two), agreed(two[:1])
-    assert both is not None
-    assert one is not None
-    assert (both.steps_paint, one.steps_paint) == (taken, asked[0])
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,6 @@ MUST_AGREE = {
     "max_sequence_length": "prompt length",
 }
 """What adapters that paint together were trained with alike, and what to call it."""
-FEWEST = 2
-"""Steps that a mix takes at least: none of its adapters was trained beside the others, and one step mends nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +62,7 @@ def parts(text: str | Path) -> tuple[Part, ...]:
 
 
 def agreed(paths: Sequence[Path]) -> Passport | None:
-    """Return the passport that several adapters paint with, in `FEWEST` steps or more.
-
-    What only one of them can say is the first's.
+    """Return the passport that several adapters paint with; what only one of them can say is the first's.
 
     Raises:
         UserError: a file is no adapter, two were trained with different settings, or two are prompts.
@@ -86,9 +82,7 @@ def agreed(paths: Sequence[Path]) -> Passport | None:
         prompt=join_prompts([passport.prompt for passport in passports]),
         temperature_paint=max(passport.temperature_paint for passport in passports),
         reference_guidance_paint=max(passport.reference_guidance_paint for passport in passports),
-        steps_paint=max(FEWEST, *asked)
-        if all(asked := [passport.steps_paint or 0 for passport in passports])
-        else None,
+        steps_paint=max(asked) if all(asked := [passport.steps_paint or 0 for passport in passports]) else None,
     )
 
 
