@@ -1,6 +1,6 @@
 """Train and ship the adapters of the embedded backbone, one after the other.
 
-    python -m recipes.micro.adapters                        # all; 2 to 22 minutes each on one core
+    python -m recipes.micro.adapters                        # all; 2 to 80 minutes each on one core
     python -m recipes.micro.adapters --task deblur --steps 600
     python -m recipes.micro.adapters --go-on                # begin with the adapters that ship, maybe of an older base
 
