@@ -169,6 +169,8 @@ TESTS: Mapping[str, Source] = {
     "backbone-copying": copying_pairs,
     "backbone-inpainting": inpainting_pairs,
     "age+gender": render_pairs.both_pairs,
+    "age+relight": render_pairs.age_and_light_pairs,
+    "gender+relight": render_pairs.gender_and_light_pairs,
     "gender-described": partial(render_pairs.gender_pairs, described=1.0),
     "image-to-segment-any-background": made("image-to-segment", photos),
 }

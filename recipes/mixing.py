@@ -3,14 +3,18 @@
     python -m recipes.mixing                             # 16 held-out pairs each, 12 s a pair of tasks on one core
 
 Each task is asked for by its own prompt on its own held-out pairs, alone and with each other adapter merged in, both
-with the 0.71 that they have where no weight is said. Scores go to docs/results/mixing.json, the tables to
-docs/tasks/mixing.md.
+with the weight that they have where none is said. Scores go to docs/results/mixing.json. Two edits that one picture
+shows at once are asked for together, under several weights, on pairs that docs/results.md does not use (the last of
+the folder): docs/results/mixing-weights.json. The tables go to docs/tasks/mixing.md.
 """
 
 import argparse
 import json
 import math
 from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from statistics import fmean
 
 import torch
 from tqdm import tqdm
@@ -22,11 +26,15 @@ from anyrefill.evaluate import evaluate, held_out_pairs, heldout
 from anyrefill.evaluate.report import Report, Score, table
 from anyrefill.files import write_text
 from anyrefill.judges import identity_dlib
+from anyrefill.metrics import rmse
 from anyrefill.painter import load
 from recipes.stored import DOCS, stored
 
 EDITING = ("deblur", "super-resolution", "age", "gender", "relight", "ref-inpainting")
 SCORES = DOCS / "results" / "mixing.json"
+TOGETHER = ("age+gender", "age+relight", "gender+relight")
+WEIGHTS = (1.0, 0.8, 0.71, 0.65, 0.6, 0.55, 0.5)
+WEIGHED = DOCS / "results" / "mixing-weights.json"
 ALONE = "alone"
 
 
@@ -34,6 +42,7 @@ def main() -> None:
     """Measure what is missing, then write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--limit", type=int, default=16)
+    parser.add_argument("--last", type=int, default=64, help="pairs of a folder that show both edits")
     parser.add_argument("--redo", action="store_true")
     parser.add_argument("--reuse", action="store_true", help="measure nothing")
     args = parser.parse_args()
@@ -44,13 +53,34 @@ def main() -> None:
     done = {(entry["task"], entry["other"]) for entry in entries}
     for name, other in () if args.reuse else tqdm([one for one in wanted if one not in done], unit="mix"):
         entries.append(measured(name, other, args.limit))
-        write_text(SCORES, "[" + ",\n".join(json.dumps(entry) for entry in entries) + "]\n")
-    write_text(DOCS / "tasks" / "mixing.md", page(entries))
+        keep(SCORES, entries)
+    both = [] if args.redo else known(WEIGHED)
+    shown = [mix for mix in TOGETHER if set(mix.split("+")) <= set(shipped()) and heldout(mix).is_dir()]
+    measured_already = {(entry["mix"], entry["weight"]) for entry in both}
+    left = [one for one in product(shown, WEIGHTS) if one not in measured_already]
+    for mix, weight in () if args.reuse else tqdm(left, unit="weight"):
+        both.append(weighed(mix, weight, args.last))
+        keep(WEIGHED, both)
+    write_text(DOCS / "tasks" / "mixing.md", page(entries, both))
 
 
-def known() -> list[dict[str, object]]:
+def known(path: Path = SCORES) -> list[dict[str, object]]:
     """Return what was measured."""
-    return stored(SCORES, [])
+    return stored(path, [])
+
+
+def keep(path: Path, entries: Sequence[dict[str, object]]) -> None:
+    """Write what was measured, an entry a line."""
+    write_text(path, "[" + ",\n".join(json.dumps(entry) for entry in entries) + "]\n")
+
+
+def weighed(mix: str, weight: float, last: int) -> dict[str, object]:
+    """Return what two edits at once leave of the error of copying, both adapters of one weight."""
+    painter = load(mix, adapter="+".join(f"{name}:{weight:g}" for name in mix.split("+")), dtype=fast_dtype())
+    pairs = held_out_pairs(painter.task, painter.size)[-last:]
+    left = evaluate(painter, pairs, baselines=False).score("painted", rmse.__name__).mean
+    copied = fmean(rmse(pair.reference, pair.target) for pair in pairs)
+    return {"mix": mix, "weight": weight, "pairs": len(pairs), "rmse": left, "copied": copied}
 
 
 def measured(name: str, other: str, limit: int) -> dict[str, object]:
@@ -75,7 +105,7 @@ def identity(report: Report, row: str) -> float | None:
     return None if math.isnan(mean) else mean
 
 
-def page(entries: Sequence[dict[str, object]]) -> str:
+def page(entries: Sequence[dict[str, object]], both: Sequence[dict[str, object]] = ()) -> str:
     """Return docs/tasks/mixing.md."""
     names = list(dict.fromkeys(str(entry["task"]) for entry in entries))
     by = {(str(entry["task"]), str(entry["other"])): entry for entry in entries}
@@ -90,11 +120,29 @@ def page(entries: Sequence[dict[str, object]]) -> str:
     return (
         "# Adapters together\n\n`anyrefill paint age:0.8+gender ...` lets several adapters act in one picture, without "
         "further training. Below each editing task is asked for by its own prompt on its own held-out pairs, alone and "
-        "with another adapter merged in, both with the 0.71 that they have where no weight is said; means with 95 % "
+        "with another adapter merged in, both with the weight that they have where none is said; means with 95 % "
         "intervals. *Identity* is how far the "
         "painted face is from the reference's (`identity_dlib`: 0.6 between strangers on photographs), and in brackets "
         "how far the true target's is, where the pairs show people. "
-        f"Held-out pairs of each: {counts}. Regenerate with `python -m recipes.mixing`.\n\n{table(rows)}\n"
+        f"Held-out pairs of each: {counts}. Regenerate with `python -m recipes.mixing`.\n\n{table(rows)}\n{_both(both)}"
+    )
+
+
+def _both(entries: Sequence[dict[str, object]]) -> str:
+    """Return the section on edits that one picture shows together, if there is anything to tell."""
+    if not entries:
+        return ""
+    by = {(entry["mix"], entry["weight"]): entry for entry in entries}
+    mixes, weights = (list(dict.fromkeys(entry[key] for entry in entries)) for key in ("mix", "weight"))
+    rows = [["both at once", "pairs", *(f"{weight} each" for weight in weights)]]
+    for mix in mixes:
+        some = [by[mix, weight] for weight in weights]
+        shares = [float(str(entry["rmse"])) / float(str(entry["copied"])) for entry in some]
+        rows.append([str(mix), str(some[0]["pairs"]), *(f"{share:.0%}" for share in shares)])
+    return (
+        "\n## Both edits at once\n\nThe same person at another age and of the other gender, or one of these and in "
+        "another light: RMSE to the true picture in percent of that of copying the reference, by the weight of each "
+        f"adapter, on held-out pairs that [the results](../results.md) do not use.\n\n{table(rows)}\n"
     )
 
 

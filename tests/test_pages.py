@@ -121,13 +121,17 @@ def test_the_committed_index_holds_the_committed_numbers() -> None:
     [
         (few_steps, "few-steps"),
         (clean_prefix, "clean-prefix"),
-        (mixing, "mixing"),
         (unseen, "unseen-words"),
         (colour_words, "colour-words"),
     ],
 )
 def test_the_committed_pages_of_recipes_hold_the_committed_numbers(recipe: ModuleType, name: str) -> None:
     assert (DOCS / "tasks" / f"{name}.md").read_text(encoding="utf-8") == recipe.page(recipe.known())
+
+
+def test_the_committed_page_of_mixing_holds_the_committed_numbers() -> None:
+    page = mixing.page(mixing.known(), mixing.known(mixing.WEIGHED))
+    assert (DOCS / "tasks" / "mixing.md").read_text(encoding="utf-8") == page
 
 
 def test_the_sheet_shows_the_worst_and_is_small(tmp_path: Path) -> None:
@@ -189,6 +193,21 @@ def test_the_mixing_table_has_alone_and_every_other() -> None:
     ]  # fmt: skip
     assert rows[2][3] == ""
     assert "Held-out pairs of each: 16." in page
+
+
+def test_edits_shown_at_once_stand_by_weight() -> None:
+    shares = {("age+gender", 1.0): 0.9, ("age+gender", 0.5): 0.75, ("age+relight", 1.0): 0.8, ("age+relight", 0.5): 0.7}
+    both = [
+        {"mix": mix, "weight": weight, "pairs": 64, "rmse": share * 0.2, "copied": 0.2}
+        for (mix, weight), share in shares.items()
+    ]
+    page = mixing.page([], both)
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| ")]
+    assert rows[-3:] == [
+        ["both at once", "pairs", "1.0 each", "0.5 each"],
+        ["age+gender", "64", "90%", "75%"],
+        ["age+relight", "64", "80%", "70%"],
+    ]
 
 
 def test_two_adapters_act_where_one_task_is_scored(

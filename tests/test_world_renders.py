@@ -83,6 +83,21 @@ def test_edits_change_what_they_say(renders: Path, make: object, count: int, cha
         assert not torch.equal(pair.reference, pair.target)
 
 
+@pytest.mark.parametrize(
+    ("make", "word"), [(render_pairs.age_and_light_pairs, 0), (render_pairs.gender_and_light_pairs, 1)]
+)
+def test_two_edits_at_once_are_both_told_and_both_shown(renders: Path, make: object, word: int) -> None:
+    pairs = list(make("train", root=renders))
+    assert pairs
+    for pair in pairs:
+        (person, light), (other, other_light) = (str(pair.extra[side]).split(", ") for side in ("from", "to"))
+        changed = [one != two for one, two in zip(person.split(), other.split(), strict=True)]
+        assert changed == [word == 0, word == 1]
+        assert light != other_light
+        assert pair.caption == f"{other}, {other_light}"
+        assert pair.mask is None
+
+
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give everybody the same hair, as the base mesh that people are drawn from is not here."""

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import Dinov2Config, Dinov2Model
 
+from anyrefill.backbone.precision import fast_dtype
 from anyrefill.errors import UserError
 from anyrefill.files import sha256_of, whole
 from recipes.micro.run import load_state, save_state, take_gradients
@@ -78,7 +79,7 @@ class Teacher:
 
     def __init__(self, path: Path = FILE) -> None:
         """Read the network."""
-        self.network = read(fetch(path))
+        self.network = read(fetch(path)).to(fast_dtype())
 
     @torch.no_grad()
     def __call__(self, panels: Tensor) -> Tensor:
@@ -86,7 +87,7 @@ class Teacher:
         small = F.interpolate(panels, (112, 112), mode="bicubic", antialias=True, align_corners=False)
         mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
         pixels = (small / 2 + 0.5 - mean[:, None, None]) / std[:, None, None]
-        return self.network(pixel_values=pixels).last_hidden_state[:, 1:]
+        return self.network(pixel_values=pixels.to(self.network.dtype)).last_hidden_state[:, 1:].float()
 
 
 class Tap(nn.Module):

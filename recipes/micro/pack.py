@@ -2,8 +2,9 @@
 
     python -m recipes.micro.pack                       # into src/anyrefill/assets/micro
     python -m recipes.micro.pack --decoder RUN         # only what recipes.micro.autoencoder --out RUN has learnt
+    python -m recipes.micro.pack --transformer RUN     # only what recipes.micro.transformer --out RUN has learnt
 
-Adapters that are there stay.
+Adapters that are there stay; those of another transformer are refused by it until they are trained anew.
 """
 
 import argparse
@@ -34,13 +35,10 @@ SETTINGS = {"max_sequence_length": 24, "guidance": 1.0, "panel": 128, "squares_o
 def pack(out: Path, home: Path = HOME) -> None:
     """Collect the averaged weights of every part."""
     out.mkdir(parents=True, exist_ok=True)
-    transformer = make_transformer()
-    averages = [home / "transformer" / name for name in ("decayed/ema.pt", "ema.pt")]
-    transformer.load_state_dict(torch.load(next(path for path in averages if path.exists())))
+    pack_transformer(home / "transformer", out)
     vae = AutoencoderKL.from_pretrained(home / "autoencoder" / "vae")
     if (home / "autoencoder" / "ema.pt").exists():
         vae.decoder.load_state_dict(torch.load(home / "autoencoder" / "ema.pt"))
-    transformer.bfloat16().save_pretrained(out / "transformer")
     save(vae, out / "vae")
     text = home / "text"
     T5EncoderModel.from_pretrained(text / "text_encoder_2").bfloat16().save_pretrained(out / "text_encoder_2")
@@ -58,6 +56,14 @@ def save(vae: AutoencoderKL, folder: Path) -> None:
     """Write an autoencoder in bfloat16, without the path that it was read from."""
     vae.register_to_config(_name_or_path="")
     vae.bfloat16().save_pretrained(folder)
+
+
+def pack_transformer(run: Path, out: Path) -> None:
+    """Write a run's averaged transformer, that of its decay if there was one."""
+    transformer = make_transformer()
+    averages = [run / name for name in ("decayed/ema.pt", "ema.pt")]
+    transformer.load_state_dict(torch.load(next(path for path in averages if path.exists())))
+    transformer.bfloat16().save_pretrained(out / "transformer")
 
 
 def pack_decoder(run: Path, out: Path) -> None:
@@ -83,10 +89,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--out", type=Path, default=ASSETS)
     parser.add_argument("--decoder", type=Path, help="folder of a run of recipes.micro.autoencoder")
+    parser.add_argument("--transformer", type=Path, help="folder of a run of recipes.micro.transformer")
     args = parser.parse_args()
     if args.decoder is not None:
         pack_decoder(args.decoder, args.out)
-    else:
+    if args.transformer is not None:
+        pack_transformer(args.transformer, args.out)
+    if args.decoder is None and args.transformer is None:
         replace(args.out)
     for part in sorted(path for path in args.out.iterdir() if path.is_dir()):
         print(f"{part.name:16} {sum(f.stat().st_size for f in part.rglob('*') if f.is_file()) / 1e6:7.2f} MB")

@@ -31,10 +31,11 @@ def canvases(corpus: Corpus, count: int) -> tuple[list[Diptych], list[str]]:
     mask = np.zeros((PANEL, 2 * PANEL), np.uint8)
     mask[:, PANEL:] = 1
     made: list[Diptych] = []
-    for row in random.integers(len(corpus.scenes.pixels), size=count):
-        panel, name = view(corpus.scenes.pixels[row], random, 0, 1.15, 14), list(TONES)[random.integers(len(TONES))]
+    (scenes,) = corpus.scenes
+    for row in random.integers(len(scenes.pixels), size=count):
+        panel, name = view(scenes.pixels[row], random, 0, 1.15, 14), list(TONES)[random.integers(len(TONES))]
         pixels = np.concatenate([panel, TONES[name](panel)], axis=1)
-        made.append(Diptych(pixels=pixels, mask=mask, caption=f"{corpus.scenes.captions[row]}, {name}"))
+        made.append(Diptych(pixels=pixels, mask=mask, caption=f"{scenes.captions[row]}, {name}"))
     return made, [canvas.caption for canvas in made]
 
 
@@ -70,7 +71,7 @@ def main() -> None:
     model = load(args.weights).eval()
     kernels.make_fast(model)
     codec, words = frozen(args.start_from or (args.weights if args.weights.is_dir() else None))
-    corpus = Corpus(read_bank(BANKS / "test"), codec, words)
+    corpus = Corpus([read_bank(BANKS / "test")], codec, words)
     batch = corpus.encode(*canvases(corpus, args.count))
     print("sigma   PSNR   error of the first and the last channel, share of its variance")
     for sigma in LEVELS:

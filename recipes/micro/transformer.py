@@ -17,6 +17,7 @@ import copy
 import json
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -154,12 +155,22 @@ def read_bank(folder: Path) -> Bank:
     return Bank(pixels=pixels, captions=json.loads((folder / "captions.json").read_text()))
 
 
+def scene_of(banks: Sequence[Bank], row: int) -> tuple[np.ndarray, str]:
+    """Return the pixels and the caption of a row of several banks, one after the other."""
+    for bank in banks:
+        if row < len(bank.pixels):
+            return bank.pixels[row], bank.captions[row]
+        row -= len(bank.pixels)
+    raise IndexError(f"there is no scene of number {row} beyond the last bank")
+
+
 class Corpus:
     """Draws canvases; the same generator gives the same ones."""
 
-    def __init__(self, scenes: Bank, codec: Codec, words: Words, deep: Bank | None = None) -> None:
+    def __init__(self, scenes: Sequence[Bank], codec: Codec, words: Words, deep: Bank | None = None) -> None:
         """Take up the scenes, and portraits, rooms and stages for `DEEP_SHARE` of the canvases."""
-        self.scenes, self.deep, self.codec, self.words = scenes, deep, codec, words
+        self.scenes, self.codec, self.words = scenes, codec, words
+        self.deep = [deep] if deep else []
 
     def encode(self, canvases: list[Diptych], captions: list[str]) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Return packed latents, packed condition, token features, pooled features, and the pixels of last panels."""
@@ -173,9 +184,9 @@ class Corpus:
         make = single if one_panel else diptych
         canvases: list[Diptych] = []
         for _ in range(count):
-            bank = self.deep if self.deep and random.random() < DEEP_SHARE else self.scenes
-            row = random.integers(len(bank.pixels))
-            canvases.append(make(bank.pixels[row], bank.captions[row], random))
+            banks = self.deep if self.deep and random.random() < DEEP_SHARE else self.scenes
+            row = random.integers(sum(len(bank.pixels) for bank in banks))
+            canvases.append(make(*scene_of(banks, row), random))
         return self.encode(canvases, ["" if random.random() < 0.1 else c.caption for c in canvases])
 
 
@@ -293,7 +304,7 @@ class Run:
             self.align = Alignment(self.worker, args.out / f"align{self.rank}", self.processes, args.align)
         codec, words = frozen(args.start_from)
         self.channels = channel_weights(codec.columns)
-        self.corpus = Corpus(read_bank(args.bank), codec, words, read_bank(DEEP))
+        self.corpus = Corpus([read_bank(bank) for bank in args.bank], codec, words, read_bank(DEEP))
 
     def advance(self, factor: float = 1.0) -> float:
         """Take one step at `factor` of the learning rate and return its loss; all chance comes from its number."""
@@ -346,7 +357,7 @@ def main() -> None:
     parser.add_argument("--plain-start", action="store_true")
     parser.add_argument("--start-from", type=Path, help="a transformer's folder, where no state lies in --out")
     parser.add_argument("--align", type=float, default=0.0, help="weight of a ViT's features (recipes/micro/align.py)")
-    parser.add_argument("--bank", type=Path, default=BANKS / "train", help="of scenes")
+    parser.add_argument("--bank", type=Path, nargs="+", default=[BANKS / "train"], help="of scenes; one or more")
     parser.add_argument("--out", type=Path, default=HOME / "transformer")
     args = parser.parse_args()
     torch.set_num_threads(1)

@@ -9,7 +9,7 @@ seed alone, so that the first N pairs are as varied as N pairs can be. The split
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations, zip_longest
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -188,12 +188,26 @@ def both_pairs(split: str, seed: int = 0, root: Path = RENDERS) -> Iterator[Pair
     return edits(split, lambda a, b: _lit(a, b) and a.gender != b.gender and a.age != b.age, _person, seed, root)
 
 
+def age_and_light_pairs(split: str, seed: int = 0, root: Path = RENDERS) -> Iterator[Pair]:
+    """Yield one person at another age in another light, both told by the caption; the backdrop is lit, too."""
+    return _lit_anew(split, lambda a, b: a.gender == b.gender and a.age != b.age, seed, root)
+
+
+def gender_and_light_pairs(split: str, seed: int = 0, root: Path = RENDERS) -> Iterator[Pair]:
+    """Yield one person of the other gender in another light, both told by the caption; the backdrop is lit, too."""
+    return _lit_anew(split, lambda a, b: a.gender != b.gender and a.age == b.age, seed, root)
+
+
+def _lit_anew(split: str, allowed: Callable[[Shot, Shot], bool], seed: int, root: Path) -> Iterator[Pair]:
+    """Yield pairs in different lights that are allowed, with the light in the caption and without a mask."""
+    every = edits(split, lambda a, b: a.light != b.light and allowed(a, b), _person_and_light, seed, root)
+    return (replace(pair, mask=None) for pair in every)
+
+
 def relight_pairs(split: str, seed: int = 0, root: Path = RENDERS) -> Iterator[Pair]:
     """Yield one state of a person in two lights; the caption names the light to paint; the backdrop is lit, too."""
     pairs = edits(split, lambda a, b: a.words == b.words and a.light != b.light, lambda shot: shot.light, seed, root)
-    return (
-        Pair(reference=pair.reference, target=pair.target, caption=pair.caption, extra=pair.extra) for pair in pairs
-    )
+    return (replace(pair, mask=None) for pair in pairs)
 
 
 def inpainting_pairs(split: str, seed: int = 0, root: Path = RENDERS) -> Iterator[Pair]:
@@ -218,6 +232,11 @@ def _lit(one: Shot, other: Shot) -> bool:
 def _person(shot: Shot) -> str:
     """Return what the caption of an edit says."""
     return shot.words
+
+
+def _person_and_light(shot: Shot) -> str:
+    """Return what the caption of an edit says that changes the light, too."""
+    return f"{shot.words}, {shot.light}"
 
 
 def _hair(shot: Shot) -> str:
