@@ -1,14 +1,16 @@
 """What more pretraining pays: the bare backbone on held-out pairs by the canvases it has seen; writes the plots.
 
-    python -m recipes.pretraining --canvases 115000                         # measure the shipped weights: 3 minutes
+    python -m recipes.pretraining --canvases 157000                         # measure the shipped weights: 3 minutes
     python -m recipes.pretraining --canvases 33400 --revision 293e3b2       # those of an older commit
+    python -m recipes.pretraining --canvases 245000 --transformer recipes/micro/next/transformer
     python -m recipes.pretraining                                           # only draw
 
-The numbers stand in docs/results/pretraining.json, the plots in docs/images/pretraining-*.svg.
+The decoder is today's in all of them, so that nothing but the transformer differs. The numbers stand in docs/results/pretraining.json, the plots in docs/images/pretraining-*.svg.
 """
 
 import argparse
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -47,12 +49,17 @@ def measure(backbone: str | Path, limit: int) -> Scores:
     return found
 
 
-def measure_revision(revision: str, limit: int) -> Scores:
-    """Return the scores of the weights that an older commit holds."""
+def measure_other(revision: str, transformer: Path | None, limit: int) -> Scores:
+    """Return the scores of the weights that a commit holds, or of another transformer among them."""
     with TemporaryDirectory() as folder:
         archive = subprocess.run(["git", "archive", revision, MICRO], cwd=ROOT, check=True, capture_output=True)
         subprocess.run(["tar", "-x", "-C", folder], input=archive.stdout, check=True)
-        return measure(Path(folder) / MICRO, limit)
+        whole = Path(folder) / MICRO
+        for part, source in (("vae", ROOT / MICRO / "vae"), ("transformer", transformer)):
+            if source is not None:
+                shutil.rmtree(whole / part)
+                shutil.copytree(source, whole / part)
+        return measure(whole, limit)
 
 
 def main() -> None:
@@ -60,12 +67,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--canvases", type=int, help="that the weights have seen")
     parser.add_argument("--revision", help="of the weights; by default those in the tree")
+    parser.add_argument("--transformer", type=Path, help="a folder of other weights than the tree's")
     parser.add_argument("--limit", type=int, default=64)
     args = parser.parse_args()
     torch.set_num_threads(1)
     found: dict[str, Scores] = stored(SCORES, {})
     if args.canvases:
-        scores = measure_revision(args.revision, args.limit) if args.revision else measure("micro", args.limit)
+        if args.revision or args.transformer:
+            scores = measure_other(args.revision or "HEAD", args.transformer, args.limit)
+        else:
+            scores = measure("micro", args.limit)
         found[str(args.canvases)] = scores
         write_text(SCORES, json.dumps(dict(sorted(found.items(), key=lambda item: int(item[0]))), indent=1) + "\n")
         print(args.canvases, scores)

@@ -71,11 +71,11 @@ SETTINGS = {
     "super-resolution": Setting(steps=450, pairs=2000, mean=2.0, std=2.0, paint=4, heed=1.2),
     "segment-to-image": Setting(steps=400, pairs=1200, paint=10, heed=3.0),
     "depth-to-image": Setting(steps=500, pairs=1200, paint=10, heed=2.0),
-    "image-to-depth": in_one_step(steps=500, pairs=1200, mean=3.0, std=2.0),
+    "image-to-depth": Setting(steps=500, pairs=800, mean=3.0, std=2.0, paint=1, temperature=0.0),
     "age": in_one_step(steps=600, pairs=1464, mean=2.5, std=2.0),
     "gender": in_one_step(steps=800, pairs=1380, mean=2.5, std=2.0),
-    "relight": in_one_step(steps=400, pairs=1200, mean=2.5, std=2.0),
-    "ref-inpainting": in_one_step(steps=400, pairs=1200, mean=2.5, std=2.0),
+    "relight": Setting(steps=400, pairs=600, mean=2.5, std=2.0, paint=2, temperature=0.0),
+    "ref-inpainting": Setting(steps=400, pairs=1200, mean=2.5, std=2.0, paint=2, quiet=0.5, temperature=0.0),
     "blueprint": Setting(steps=400, pairs=1200, mean=2.5, std=2.0, paint=2),
 }
 """What differs between the tasks; everything else is the same for all. Those that ship were made so, most by --go-on

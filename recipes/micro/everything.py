@@ -4,11 +4,12 @@
     python -m recipes.micro.everything                   # over src/anyrefill/assets/micro and docs/results
     python -m recipes.micro.everything --first 18        # go on with this command, after one that failed or was stopped
 
-Nobody has run it from end to end: what ships was made in parts over eight sessions (docs/log.md), whose times these
+Nobody has run it from end to end: what ships was made in parts over twelve sessions (docs/log.md), whose times these
 are, each with other work beside it. X is two cores of an Intel Xeon with AMX, E two of an AMD EPYC with AVX2, where a
-training step takes 2 to 3 times as long.
+training step takes 2 to 3 times as long, Z two of an AMD EPYC with bfloat16.
 
-    world and pairs       35 minutes on E, with 139 people and 80 rooms; 17 minutes for 107 people more
+    world and pairs       35 minutes on E, with 139 people and 80 rooms; 17 minutes for 107 people more; all of it on Z
+                          in 39 minutes, half of it on one core
     text encoders         10 minutes of one core of X, for half of the steps
     decoder               46 minutes of one core of X, then 1 hour on E: 1.4 hours of two cores
     transformer           1, 1.4 and 0.72 hours on X: 157,000 canvases

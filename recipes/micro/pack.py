@@ -3,6 +3,7 @@
     python -m recipes.micro.pack                       # into src/anyrefill/assets/micro
     python -m recipes.micro.pack --decoder RUN         # only what recipes.micro.autoencoder --out RUN has learnt
     python -m recipes.micro.pack --transformer RUN     # only what recipes.micro.transformer --out RUN has learnt
+    ... --transformer recipes/micro/next/transformer --out COPY      # or a packed one, e.g. what waits there
 
 Adapters that are there stay; those of another transformer are refused by it until they are trained anew.
 """
@@ -13,7 +14,7 @@ import shutil
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler
+from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
 from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
 
 from recipes.micro.transformer import HOME, make_transformer
@@ -59,10 +60,13 @@ def save(vae: AutoencoderKL, folder: Path) -> None:
 
 
 def pack_transformer(run: Path, out: Path) -> None:
-    """Write a run's averaged transformer, that of its decay if there was one."""
-    transformer = make_transformer()
-    averages = [run / name for name in ("decayed/ema.pt", "ema.pt")]
-    transformer.load_state_dict(torch.load(next(path for path in averages if path.exists())))
+    """Write a run's averaged transformer, that of its decay if there was one; or one that is packed already."""
+    if (run / "config.json").exists():
+        transformer = FluxTransformer2DModel.from_pretrained(run)
+    else:
+        transformer = make_transformer()
+        averages = [run / name for name in ("decayed/ema.pt", "ema.pt")]
+        transformer.load_state_dict(torch.load(next(path for path in averages if path.exists())))
     transformer.bfloat16().save_pretrained(out / "transformer")
 
 
@@ -89,7 +93,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--out", type=Path, default=ASSETS)
     parser.add_argument("--decoder", type=Path, help="folder of a run of recipes.micro.autoencoder")
-    parser.add_argument("--transformer", type=Path, help="folder of a run of recipes.micro.transformer")
+    parser.add_argument("--transformer", type=Path, help="of a run of recipes.micro.transformer, or packed")
     args = parser.parse_args()
     if args.decoder is not None:
         pack_decoder(args.decoder, args.out)
