@@ -5,7 +5,8 @@
     python -m recipes.pretraining --canvases 245000 --transformer recipes/micro/next/transformer
     python -m recipes.pretraining                                           # only draw
 
-The decoder is today's in all of them, so that nothing but the transformer differs. The numbers stand in docs/results/pretraining.json, the plots in docs/images/pretraining-*.svg.
+The decoder is today's in all of them, so that nothing but the transformer differs. The numbers stand in
+docs/results/pretraining.json, the plots in docs/images/pretraining-*.svg.
 """
 
 import argparse
