@@ -31,7 +31,7 @@ SCORES = ROOT / "docs" / "results" / "pretraining.json"
 MICRO = Path("src/anyrefill/assets/micro")
 SHOWN = {
     "backbone-copying psnr": "copying a named tone from the reference, PSNR in dB",
-    "backbone-inpainting lpips_alex": "a hole of one panel, LPIPS (lower is better)",
+    "backbone-inpainting lpips_hole": "a hole of one panel, LPIPS in the hole (lower is better)",
 }
 """Score -> what its plot says."""
 
