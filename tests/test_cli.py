@@ -307,6 +307,8 @@ def test_train_says_how_to_go_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_wrong_training_is_refused(run: Run, tiny: Path) -> None:
     refused(run("train", "deblur", "nowhere", "--out", "run", "--backbone", tiny), "nowhere")
+    refused(run("train", "deblur", "pairs", "--out", "run", "--device", "gpu"), "there is no device 'gpu'")
+    refused(run("train", "deblur", "pairs", "--out", "run", "--device", "xpu"), "this machine has no xpu device")
     assert not Path("run").exists()
 
 

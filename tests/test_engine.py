@@ -265,6 +265,16 @@ def test_too_large_a_model_is_not_held_twice(monkeypatch: pytest.MonkeyPatch) ->
     assert packed(by_modules(a_model()), 32, 5).fused is False
 
 
+def test_fields_of_like_passes_share_their_packed_weights_until_these_change() -> None:
+    layers = fused(a_model())
+    first = packed(layers, 32, 5)
+    assert packed(layers, 32, 5) is first
+    assert packed(layers, 16, 5) is not first
+    with torch.no_grad():
+        next(layers.model.parameters()).mul_(2)  # an adapter comes or goes while a run rests
+    assert packed(layers, 32, 5) is not first
+
+
 def test_nothing_to_paint_and_nothing_known_are_layouts_too() -> None:
     model, x = a_model(), torch.randn(2, TOKENS, 64)
     condition = a_condition(2)

@@ -167,7 +167,7 @@ def test_not_a_picture(tmp_path: Path) -> None:
         images.load(tmp_path / "a.png")
 
 
-@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "a.tif", "a.bmp"])
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "a.tif", "a.bmp", "a.avif"])
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.9])
 def test_truncated(name: str, share: float, tmp_path: Path) -> None:
     images.to_pil(random_panel(128, 128)).save(tmp_path / name)

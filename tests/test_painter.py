@@ -107,6 +107,13 @@ def test_a_batch_is_the_single_pictures(tiny: Path) -> None:
     assert not torch.equal(panels[0], panels[1])
 
 
+def test_a_folder_of_pairs_is_a_batch(tmp_path: Path) -> None:
+    pairs = [Pair(reference=random_panel(32, 32, seed), target=torch.zeros(3, 32, 32)) for seed in range(3)]
+    anyrefill.write_pairs(pairs, tmp_path / "pairs")
+    folder = anyrefill.PairFolder(tmp_path / "pairs")
+    assert len(copying().batch(folder, batch_size=2)) == 3
+
+
 def test_painting_tells_of_every_call() -> None:
     pairs = [Pair(reference=random_panel(32, 32, seed), target=torch.zeros(3, 32, 32)) for seed in range(5)]
     stages = list(copying().painting(pairs, steps=3, batch_size=2))

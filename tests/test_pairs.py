@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from anyrefill import Pair, PairFolder, UserError, images, write_pairs
+from anyrefill.files import whole
 from panels import random_panel
 
 SIZES = st.sampled_from([(16, 16), (32, 16), (16, 48)])
@@ -174,3 +175,28 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"Cannot write pairs to .*file/p: Not a directory"):
         write_pairs([Pair(reference=random_panel(), target=random_panel())], tmp_path / "file" / "p")
+
+
+def test_pairs_are_written_to_the_folder_that_one_stands_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    one = Pair(reference=random_panel(16, 16), target=random_panel(16, 16, 1))
+    assert write_pairs([one], ".") == 1
+    assert len(PairFolder(tmp_path)) == 1
+
+
+def test_pairs_are_written_behind_a_link(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    one = Pair(reference=random_panel(16, 16), target=random_panel(16, 16, 1))
+    write_pairs([one], tmp_path / "link")
+    assert len(PairFolder(tmp_path / "there")) == 1
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
+    path = tmp_path / "both.txt"
+    with whole(path) as first, whole(path) as second:  # as two containers would, whose processes have one number
+        first.write_text("one")
+        second.write_text("two")
+    assert path.read_text() == "one"
+    assert [found.name for found in tmp_path.iterdir()] == ["both.txt"]

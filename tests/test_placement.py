@@ -125,6 +125,11 @@ def test_what_cannot_be_is_one_sentence(placement: Placement, sentence: str) -> 
         placement.check()
 
 
+def test_compiled_blocks_are_for_full_attention() -> None:
+    with pytest.raises(UserError, match="full attention alone, not with clean_ref"):
+        Placement(compiled="blocks").check("clean_ref")
+
+
 def test_forms_have_names() -> None:
     placement = Placement()
     object.__setattr__(placement, "weights", "int3")  # past the types that tests enforce and users may ignore

@@ -89,6 +89,18 @@ def test_a_damaged_checkpoint_falls_back(config: TrainConfig, whole: Path, tmp_p
     assert same(load_file(whole / "adapter.safetensors"), load_file(tmp_path / "adapter.safetensors"))
 
 
+def test_a_damaged_checkpoint_does_not_outlive_a_good_one(config: TrainConfig, tmp_path: Path) -> None:
+    one = replace(config, out=tmp_path, keep=1)
+    close_after(one, 1)
+    kept = {path: path.read_bytes() for path in (tmp_path / "checkpoints").iterdir()}
+    close_after(one, 3)
+    for path, content in kept.items():
+        path.write_bytes(content)
+    (tmp_path / "checkpoints" / "state-0000003.pt").write_bytes(b"half")
+    close_after(one, 2)
+    assert Checkpoint(one, "", "").folder.joinpath("state-0000002.pt").exists()
+
+
 def test_checkpoints_that_are_all_damaged_stop_the_run(config: TrainConfig, tmp_path: Path) -> None:
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "state-0000002.pt").write_bytes(b"PK\x03\x04 half")
@@ -119,6 +131,13 @@ def test_a_finished_run_hands_its_adapter_out_again(config: TrainConfig, whole: 
 def test_another_run_is_not_gone_on_with(config: TrainConfig, whole: Path) -> None:
     with pytest.raises(UserError, match="of a run with another lr; give another --out"):
         list(train(replace(config, out=whole, lr=3e-4)))
+
+
+def test_a_refused_run_leaves_the_folder_to_others(config: TrainConfig, whole: Path) -> None:
+    with pytest.raises(UserError, match="another lr") as refusal:
+        list(train(replace(config, out=whole, lr=3e-4)))
+    assert [record for record in training(replace(config, out=whole)) if isinstance(record, Note)]
+    assert refusal.value.__traceback__ is not None, "it still holds the run that was refused"
 
 
 def test_another_prompt_is_not_gone_on_with(config: TrainConfig, tmp_path: Path) -> None:

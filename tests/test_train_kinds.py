@@ -65,6 +65,17 @@ def test_going_on_from_an_adapter_resumes_bit_for_bit(config: TrainConfig, first
     assert_same(tmp_path / "broken" / "adapter.safetensors", whole)
 
 
+def test_a_run_ends_well_after_the_adapter_that_it_began_with_went(
+    config: TrainConfig, first: Path, tmp_path: Path
+) -> None:
+    begun = tmp_path / "begun.safetensors"
+    begun.write_bytes(first.read_bytes())
+    for _ in train(replace(config, out=tmp_path / "run", start_from=str(begun), steps=2)):
+        begun.unlink(missing_ok=True)
+    passport = read_passport(tmp_path / "run" / "adapter.safetensors")
+    assert (passport.steps, passport.steps_before) == (2, 3)
+
+
 def test_an_adapter_of_another_base_is_taken_on_and_that_is_said(
     config: TrainConfig, first: Path, tmp_path: Path
 ) -> None:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
 
 from anyrefill.errors import UserError
 
@@ -21,7 +22,7 @@ def whole(path: Path) -> Generator[Path, None, None]:
     Raises:
         UserError: the path cannot be written.
     """
-    part = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    part = path.with_name(f".{path.stem}.{token_hex(4)}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield part
@@ -57,10 +58,11 @@ def whole_folder(folder: Path, what: str) -> Generator[Path, None, None]:
     Raises:
         UserError: the folder cannot be written.
     """
-    part = folder.absolute().with_name(f".{folder.name}.{os.getpid()}")
+    place = folder.resolve()  # the one behind a link, and the name of "."
+    part = place.with_name(f".{place.name}.{token_hex(4)}")
     try:
         yield part
-        part.rename(folder)
+        part.rename(place)
     except OSError as error:
         raise UserError(f"Cannot write {what} to {folder}: {error.strerror or error}.") from error
     finally:

@@ -17,6 +17,7 @@ from torch import nn
 from anyrefill.backbone import Attention
 from anyrefill.backbone.engine import idle, unmerged
 from anyrefill.backbone.fill import FluxFill
+from anyrefill.backbone.precision import present_device
 from anyrefill.errors import UserError
 
 __all__ = ["Compiled", "Offload", "Placement", "Weights", "held_bytes", "place"]
@@ -57,18 +58,23 @@ class Placement:
         """Where the weights are to be loaded, and adapters merged: in main memory if they will be smaller later."""
         return torch.device("cpu" if self.offload != "no" or self.weights != "whole" else self.device)
 
-    def check(self) -> None:
+    def check(self, attention: Attention = "full") -> None:
         """Refuse what cannot be here, before anything slow.
+
+        Args:
+            attention: that will paint, where it is known.
 
         Raises:
             UserError: no such device or form, a device that is not there, or a package that is not installed.
         """
         _check_names(self)
-        kind = _device(self.device).type
+        kind = present_device(self.device).type
         if self.weights == "int8" and find_spec("torchao") is None:
             raise UserError("weights in int8 need torchao: pip install torchao, or take fp8")
         if self.compiled == "graphs" and kind != "cuda":
             raise UserError(f"CUDA graphs need a CUDA device, not {self.device}")
+        if self.compiled != "no" and attention != "full":
+            raise UserError(f"compiled blocks are passed with full attention alone, not with {attention}")
         if self.offload != "no" and self.compiled != "no":
             raise UserError("layers that are offloaded cannot be compiled: leave one of the two out")
 
@@ -84,8 +90,8 @@ def place(backbone: FluxFill, placement: Placement, attention: Attention = "full
     Raises:
         UserError: as ``Placement.check``, or adapters act beside weights that are to get smaller.
     """
-    placement.check()
-    transformer, device = backbone.transformer, _device(placement.device)
+    placement.check(attention)
+    transformer, device = backbone.transformer, present_device(placement.device)
     if placement.weights != "whole":
         if unmerged(transformer):
             raise UserError(f"weights in {placement.weights} need the adapter in them: merge it first")
@@ -163,17 +169,3 @@ def _check_names(placement: Placement) -> None:
     ):
         if given not in known:
             raise UserError(f"there is no {what} {given!r}; there are {', '.join(known)}")
-
-
-def _device(name: str) -> torch.device:
-    """Return a device that is there."""
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UserError(f"there is no device {name!r}; there are cpu, cuda, cuda:1, mps and the like") from error
-    here = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    if device.type != "cpu" and (here is None or device.type != here.type):
-        raise UserError(f"this machine has no {device.type} device, or its torch was built without it: take cpu")
-    if device.type != "cpu" and (device.index or 0) >= torch.accelerator.device_count():
-        raise UserError(f"this machine has {torch.accelerator.device_count()} {device.type} devices; {name} is none")
-    return device

@@ -4,7 +4,9 @@ from typing import Any
 
 import torch
 
-__all__ = ["default_dtype", "dtype_name", "fast_dtype", "multiplies_bfloat16"]
+from anyrefill.errors import UserError
+
+__all__ = ["default_dtype", "dtype_name", "fast_dtype", "known_device", "multiplies_bfloat16", "present_device"]
 
 INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "bf16")
 """What a processor that multiplies bfloat16 knows, as torch calls it: two of Intel's and AMD's, one of Arm's."""
@@ -25,9 +27,36 @@ def multiplies_bfloat16() -> bool:
     return any(found.get(name, False) for name in INSTRUCTIONS)
 
 
+def known_device(name: str | torch.device) -> torch.device:
+    """Return the device of that name, whether it is here or not.
+
+    Raises:
+        UserError: torch knows none of that name.
+    """
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"there is no device {name!r}; there are cpu, cuda, cuda:1, mps and the like") from error
+
+
+def present_device(name: str) -> torch.device:
+    """Return the device of that name, which is here.
+
+    Raises:
+        UserError: torch knows none of that name, or there is none in this machine.
+    """
+    device = known_device(name)
+    here = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if device.type != "cpu" and (here is None or device.type != here.type):
+        raise UserError(f"this machine has no {device.type} device, or its torch was built without it: take cpu")
+    if device.type != "cpu" and (device.index or 0) >= torch.accelerator.device_count():
+        raise UserError(f"this machine has {torch.accelerator.device_count()} {device.type} devices; {name} is none")
+    return device
+
+
 def fast_dtype(device: str | torch.device = "cpu") -> torch.dtype:
     """Return bfloat16 where the device multiplies it, else float32."""
-    on_cpu = torch.device(device).type == "cpu"
+    on_cpu = known_device(device).type == "cpu"
     return torch.float32 if on_cpu and not multiplies_bfloat16() else torch.bfloat16
 
 

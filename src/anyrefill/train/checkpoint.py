@@ -102,7 +102,8 @@ class Checkpoint:
         with whole(path) as part:
             torch.save({"run": json.dumps(self.run), **vars(state)}, part)
             write_text(_sidecar(path), f"{file_digest(part)}  {path.name}\n")
-        for old in list(self._newest_first())[self.keep :]:
+        older = [other for other in self._newest_first() if other.name < path.name]  # a later one is a damaged one
+        for old in older[self.keep - 1 :]:
             with suppress(FileNotFoundError):
                 old.unlink()
                 _sidecar(old).unlink()

@@ -4,8 +4,6 @@ import hashlib
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from anyrefill.backbone.adapters.find import find_adapter
-from anyrefill.backbone.adapters.header import read_passport
 from anyrefill.backbone.adapters.passport import Passport
 from anyrefill.backbone.fill import FluxFill
 from anyrefill.tasks import Task
@@ -41,20 +39,12 @@ def passport_of(
         prompt=task.prompt,
         max_sequence_length=backbone.settings.max_sequence_length,
         steps=steps,
-        steps_before=_steps_before(config),
+        steps_before=trained.steps_before,
         pairs=sum(map(len, caches)),
         manifest=_manifest(caches),
         seed=config.seed,
         versions=tuple(f"{name} {version(name)}" for name in ("anyrefill", "torch", "diffusers", "peft")),
     )
-
-
-def _steps_before(config: TrainConfig) -> int:
-    """Return how many steps had been taken where the run began."""
-    if config.start_from is None:
-        return 0
-    before = read_passport(find_adapter(config.start_from, embedded=config.backbone == "micro"))
-    return before.steps + before.steps_before
 
 
 def _manifest(caches: Sequence[Cache]) -> str:

@@ -12,6 +12,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 from anyrefill import images, tasks
 from anyrefill.backbone.embedded import find_base
 from anyrefill.backbone.fill import FluxFill
+from anyrefill.backbone.precision import present_device
 from anyrefill.errors import UserError
 from anyrefill.tasks import Task
 from anyrefill.train.buckets import Bucket
@@ -43,16 +44,20 @@ def training(config: TrainConfig) -> Generator[Cached | Note | Step, None, None]
         UserError: the task, pairs, backbone or settings are wrong, `out` holds another run, or the loss is not finite.
     """
     config.check()
+    present_device(config.device)
     run = yield from _prepare(config)
-    yield from run.resume()
-    if run.learner.step >= run.steps:
-        run.hand_out()
-        yield Note(text=f"The run in {config.out} is finished: {run.adapter} is there.")
+    taken = False
     try:
+        yield from run.resume()
+        if run.learner.step >= run.steps:
+            run.hand_out()
+            yield Note(text=f"The run in {config.out} is finished: {run.adapter} is there.")
         while run.learner.step < run.steps:
-            yield run.take_step()
+            step, taken = run.take_step(), True
+            yield step
     except GeneratorExit:
-        run.save()
+        if taken:
+            run.save()
         raise
     finally:
         run.leave()
@@ -132,10 +137,10 @@ class _Run:
         is_last = learner.step == self.steps
         validation = self._validate() if is_last or learner.step % config.validate_every == 0 else None
         self._record(learned, seconds, validation)
-        if is_last:
-            self.hand_out()
         if is_last or learner.step % config.save_every == 0:
             self.save()
+        if is_last:
+            self.hand_out()
         return Step(
             step=learner.step,
             steps=self.steps,

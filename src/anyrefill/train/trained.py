@@ -36,6 +36,7 @@ class Trained(Protocol):
         targets: ends of the names of the layers that it changes.
         tensors: all that trains, by the names that its file gives them.
         dtype: what it computes in.
+        steps_before: of training in the weights that it began with.
     """
 
     kind: Kind
@@ -44,6 +45,7 @@ class Trained(Protocol):
     targets: tuple[str, ...]
     tensors: dict[str, nn.Parameter]
     dtype: torch.dtype
+    steps_before: int
 
     def pooled(self, prompts: Sequence[str]) -> Pooled | None:
         """Return the pooled embedding of prompts; None where what was encoded before training holds."""
@@ -59,6 +61,7 @@ class LoraInTraining:
     """A LoRA in the transformer; see `Trained`."""
 
     kind: Kind = "lora"
+    steps_before: int = 0
 
     def __init__(self, config: TrainConfig, backbone: FluxFill) -> None:
         """Add an untrained one."""
@@ -88,6 +91,7 @@ class PromptInTraining:
     """Tokens in front of what CLIP reads; see `Trained`."""
 
     kind: Kind = "prompt"
+    steps_before: int = 0
     targets: tuple[str, ...] = ("token_embedding",)
     dtype: torch.dtype = torch.float32
 
@@ -148,6 +152,7 @@ def take_on(path: Path, trained: Trained, backbone: FluxFill) -> str:
         )
     for name, parameter in trained.tensors.items():
         _copy(path, name, tensors[name], parameter)
+    trained.steps_before = passport.steps + passport.steps_before
     begins = f"It begins with the weights of {path} ({passport.task}, {passport.steps} steps)"
     if passport.fingerprint == backbone.fingerprint():
         return f"{begins}."

@@ -101,7 +101,7 @@ class _Way:
 
     def velocity(self, latents: Tokens, sigma: Sigma, modulation: Modulation) -> Tokens:
         """Return d latents / d sigma of whole canvases."""
-        moving = latents if self.layout is None else gather(latents, self.layout.noisy)
+        moving = latents if self.layout is None else gather(latents, self.layout.noisy.to(latents.device))
         image = self.embed(moving.to(self.layers.device, self.layers.dtype))
         out = passed(self.layers, image, self.text, modulation, self.rope, self.prefix, self.bias).to(latents)
         if self.layout is None:

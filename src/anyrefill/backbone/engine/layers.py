@@ -9,6 +9,7 @@ Packed are copies of fused layers for one run on a CPU, in the order its librari
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
+from weakref import WeakValueDictionary
 
 import torch
 from diffusers import FluxTransformer2DModel
@@ -108,6 +109,10 @@ class Layers:
         return self.model.device
 
 
+_PACKED: WeakValueDictionary[tuple[object, ...], Layers] = WeakValueDictionary()
+"""Packed layers that are in use, by model, rows, and the place and version of every weight."""
+
+
 def unmerged(model: FluxTransformer2DModel) -> bool:
     """Return whether adapters act beside the base's weights."""
     lora = [cast(Any, module) for module in model.modules() if isinstance(module, LoraLayer)]
@@ -148,6 +153,8 @@ def fused(model: FluxTransformer2DModel) -> Layers:
 def packed(layers: Layers, image: int, text: int) -> Layers:
     """Return fused layers with copies of the weights packed for one run; others, and too large ones, as they are.
 
+    Fields of like passes that live at the same time, such as a large picture's, share one copy.
+
     Args:
         layers: of a model that is not written to while the packed ones are used.
         image: rows of picture tokens in each pass, all canvases together.
@@ -156,8 +163,14 @@ def packed(layers: Layers, image: int, text: int) -> Layers:
     size = sum(weight.numel() * weight.element_size() for weight in layers.model.parameters())
     if not layers.fused or not packs(layers.device, layers.dtype) or size > LARGEST:
         return layers
-    words = PackedProducts(rows=text) if text else PlainProducts()
-    return _past_modules(layers.model, PackedProducts(rows=image), words, PackedProducts(rows=image + text))
+    state = tuple((weight.data_ptr(), weight._version) for weight in layers.model.parameters())
+    key = (id(layers.model), image, text, state)
+    found = _PACKED.get(key)
+    if found is None:
+        words = PackedProducts(rows=text) if text else PlainProducts()
+        found = _past_modules(layers.model, PackedProducts(rows=image), words, PackedProducts(rows=image + text))
+        _PACKED[key] = found
+    return found
 
 
 def _past_modules(model: FluxTransformer2DModel, image: Products, text: Products, both: Products) -> Layers:
