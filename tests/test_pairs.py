@@ -1,5 +1,5 @@
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -98,6 +98,16 @@ def test_panels_are_fitted_to_the_reference(tmp_path: Path) -> None:
     assert pair.mask.shape == (1, 64, 64)
     (sized,) = PairFolder(folder, size=(32, 16))
     assert sized.reference.shape == sized.target.shape == (3, 32, 16)
+
+
+def test_a_folder_of_pairs_is_a_sequence(tmp_path: Path) -> None:
+    rows = zip("rsr", "tuu", "abc", strict=True)
+    read = PairFolder(a_folder(tmp_path, *(a_row(f"{r}.png", f"{t}.png", caption=word) for r, t, word in rows)))
+    assert isinstance(read, Sequence)
+    assert [pair.caption for pair in read[1:]] == ["b", "c"]
+    assert [pair.caption for pair in reversed(read)] == ["c", "b", "a"]
+    assert read[-1].caption == "c"
+    assert read[5:] == ()
 
 
 def test_pictures_are_read_when_asked_for(tmp_path: Path) -> None:

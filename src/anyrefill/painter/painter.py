@@ -235,7 +235,7 @@ class Painter:
         sampler = self._sampler(steps, guidance, temperature, reference_guidance, caption_guidance)
         done, total = 0, self.calls(len(pairs), steps=steps, batch_size=batch_size)
         for first in range(0, len(pairs), batch_size):
-            batch = [pairs[index] for index in range(first, min(first + batch_size, len(pairs)))]
+            batch = pairs[first : first + batch_size]
             canvases = [self._canvas(pair) for pair in batch]
             prompts = [self.task.fill_prompt(pair.caption) for pair in batch]
             seeds = [seed + first + index for index in range(len(canvases))]
