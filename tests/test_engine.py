@@ -8,11 +8,12 @@ import pytest
 import torch
 from diffusers import FluxTransformer2DModel
 from torch import Tensor
+from torch.nn import functional as F
 
 from anyrefill import UserError
 from anyrefill.backbone import ATTENTIONS, Attention, Condition, Text, known_attention
 from anyrefill.backbone.adapters.lora import inject
-from anyrefill.backbone.engine import Layout, by_modules, field, fused, masked_forward
+from anyrefill.backbone.engine import Layout, by_modules, field, fused, masked_forward, products
 from anyrefill.backbone.engine.layers import packed
 from anyrefill.backbone.engine.layout import gather, scatter
 from anyrefill.backbone.engine.products import PackedProducts, PlainProducts, packs
@@ -238,18 +239,24 @@ def test_bfloat16_is_as_close_as_diffusers_own() -> None:
     assert (ours - exact).norm() / exact.norm() < 0.02  # measured 0.007
 
 
+@pytest.mark.parametrize("fast", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_packed_products_are_the_products(dtype: torch.dtype) -> None:
+def test_packed_products_are_the_products(dtype: torch.dtype, fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         pytest.skip("this processor has no instructions for bfloat16, so that nothing is packed")
     assert packs(torch.device("cpu"), dtype), "this torch was built without oneDNN: nothing is packed here"
+    monkeypatch.setattr(products, "activates_fast", lambda: fast)
     weight, bias, x = (torch.randn(shape, dtype=dtype) for shape in ((24, 40), (24,), (2, 5, 40)))
     plain, packed_ones = PlainProducts(), PackedProducts(rows=10)
     bound = 1e-5 if dtype == torch.float32 else 0.1  # of sums of 40 products; bfloat16 keeps 8 bits
     with torch.no_grad():
         for rows in (x, x[:1]):
             for activate in (False, True):
-                expected = plain.one(weight, bias, activate=activate)(rows)
+                expected = F.linear(rows, weight, bias)
+                expected = F.gelu(expected, approximate="tanh") if activate else expected
+                torch.testing.assert_close(
+                    plain.one(weight, bias, activate=activate)(rows), expected, atol=bound, rtol=0
+                )
                 found = packed_ones.one(weight, bias, activate=activate)(rows)
                 torch.testing.assert_close(found, expected, atol=bound, rtol=0)
             expected = plain.two(weight, bias, 16)(rows[..., :16], rows[..., 16:])

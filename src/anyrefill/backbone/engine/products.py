@@ -2,7 +2,9 @@
 
 Packed, a weight lies as Intel's libraries read it, so that no step sorts it anew, and GELU is a part of the product.
 Measured on one AMX core beside ``F.linear``, 64 to 2432 rows of 320 values (docs/log.md): 1.1 to 1.4 times faster in
-float32, 1.3 to 1.6 times in bfloat16, and up to 2 times with GELU. A packed weight is a copy: it is made for one run.
+float32, 1.3 to 1.6 times in bfloat16, and up to 2 times with GELU. With AVX2 alone oneDNN's GELU takes longer than
+MKL's product with `activated` behind it (`python -m benchmarks.products`). A packed weight is a copy: it is made for
+one run.
 """
 
 from collections.abc import Callable
@@ -63,8 +65,9 @@ class PackedProducts:
 
     def one(self, weight: Tensor, bias: Tensor, *, activate: bool = False) -> Map:
         """Return the map, GELU behind it if asked for; oneDNN's product activates, MKL's is faster in float32."""
-        if weight.dtype == torch.float32 and not activate and torch.backends.mkl.is_available():
-            return self._mkl(weight, bias)
+        if weight.dtype == torch.float32 and not (activate and activates_fast()) and torch.backends.mkl.is_available():
+            product = self._mkl(weight, bias)
+            return (lambda x: activated(product(x))) if activate else product
         packed, kind, form = self._packed(weight), "gelu" if activate else "none", "tanh" if activate else ""
         return lambda x: cast(Tensor, torch.ops.mkldnn._linear_pointwise(x, packed, bias, kind, [], form))
 
@@ -97,12 +100,18 @@ def packs(device: torch.device, dtype: torch.dtype) -> bool:
     return dtype == torch.float32 or bool(operators._is_mkldnn_bf16_supported())
 
 
+def activates_fast() -> bool:
+    """Return whether oneDNN's GELU inside a float32 product is faster than torch's behind it: not with AVX2 alone."""
+    return torch.backends.cpu.get_cpu_capability() != "AVX2"
+
+
 def activated(x: Tensor) -> Tensor:
     """Return GELU of x; without gradients in its place, canvas by canvas, so that it stays in the cache."""
     if torch.is_grad_enabled():
         return fast_gelu(x)
     if x.device.type != "cpu":
         return F.gelu(x, approximate="tanh")
+    linear = x.new_full((1,), 1.5957691216)  # of 2u = 2 sqrt(2/pi) (x + 0.044715 x^3), see kernels.SigmoidGelu
     for row in x:
-        row.mul_((row * row).mul_(0.0713548163).add_(1.5957691216).mul_(row).sigmoid_())
+        row.mul_(torch.addcmul(linear, row, row, value=0.0713548163).mul_(row).sigmoid_())
     return x
