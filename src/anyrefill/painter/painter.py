@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import final
+from typing import Unpack, final
 
 from PIL import Image
 
@@ -16,7 +16,7 @@ from anyrefill.flow import Solver
 from anyrefill.images import ImageLike
 from anyrefill.painter.asking import ask
 from anyrefill.painter.fitting import OutSize, Way
-from anyrefill.painter.records import Request, Sampler, Stage
+from anyrefill.painter.records import Asked, Request, Sampler, Stage
 from anyrefill.painter.running import running
 from anyrefill.painter.witness import Witness
 from anyrefill.pairs import Pair
@@ -81,14 +81,10 @@ class Painter:
         caption: str = "",
         size: OutSize = "keep",
         way: Way = "stretch",
-        steps: int | None = None,
-        guidance: float | None = None,
-        temperature: float | None = None,
-        reference_guidance: float | None = None,
-        caption_guidance: float | None = None,
         seed: int = 0,
         best_of: int = 1,
         repair_colour: bool = False,
+        **asked: Unpack[Asked],
     ) -> Image.Image:
         """Return the painted right panel.
 
@@ -101,33 +97,18 @@ class Painter:
             size: whether the painting is as large as the target (the reference, where there is no target), or as the
                 painter's panel.
             way: how a picture of another size than the panel's is painted.
-            steps: of the solver, one backbone call each.
-            guidance: distilled guidance strength.
-            temperature: what the noise is multiplied by.
-            reference_guidance: above 1 the reference counts for more than in training, at two calls a step.
-            caption_guidance: above 1 the prompt counts for more than in training, at one more call a step.
             seed: of the noise; of the first, where several are painted.
             best_of: how many are painted; the one whose reference was repainted best is kept.
             repair_colour: whether colours are moved towards kept pixels around the hole, where that lowers the error of
                 others.
+            asked: steps, guidance, temperature, reference_guidance and caption_guidance, see ``Asked``.
 
         Raises:
             UserError: a picture cannot be read or does not fit the task, there are fewer than 1 steps, or nothing is
                 known to tell good paintings of this adapter from bad ones.
         """
         request = self.prepare(reference, target, more=more, mask=mask, caption=caption, size=size, way=way)
-        run = self.fulfilling(
-            request,
-            steps=steps,
-            guidance=guidance,
-            temperature=temperature,
-            reference_guidance=reference_guidance,
-            caption_guidance=caption_guidance,
-            seed=seed,
-            best_of=best_of,
-            repair_colour=repair_colour,
-        )
-        *_, last = run
+        *_, last = self.fulfilling(request, seed=seed, best_of=best_of, repair_colour=repair_colour, **asked)
         return images.to_pil(last.panels[0])
 
     def prepare(
@@ -155,25 +136,21 @@ class Painter:
         self,
         request: Request,
         *,
-        steps: int | None = None,
-        guidance: float | None = None,
-        temperature: float | None = None,
-        reference_guidance: float | None = None,
-        caption_guidance: float | None = None,
         seed: int = 0,
         best_of: int = 1,
         repair_colour: bool = False,
+        **asked: Unpack[Asked],
     ) -> Iterator[Stage]:
         """Yield after every step, at last with the painting in the size that was asked for.
 
         Arguments and errors are those of a call.
         """
+        sampler = self._sampler(asked)
         if best_of != 1:
-            self._check_best_of(best_of, request, self.temperature if temperature is None else temperature)
+            self._check_best_of(best_of, request, sampler.temperature)
         pair, seeds = request.pair, range(seed, seed + best_of)
         canvas = Canvas.stitch((pair.reference, *request.more), pair.target, self.task.mask(pair))
         prompt = self.task.fill_prompt(pair.caption)
-        sampler = self._sampler(steps, guidance, temperature, reference_guidance, caption_guidance)
         return running(
             self.backbone, request, canvas, prompt, sampler, seeds=seeds, repair=repair_colour, finish=self.finish
         )
@@ -187,53 +164,38 @@ class Painter:
         self,
         pairs: Sequence[Pair],
         *,
-        steps: int | None = None,
-        guidance: float | None = None,
-        temperature: float | None = None,
-        reference_guidance: float | None = None,
-        caption_guidance: float | None = None,
         seed: int = 0,
         batch_size: int = 8,
+        **asked: Unpack[Asked],
     ) -> list[Panel]:
         """Return the painted panels of many pairs; ``painting`` tells of the progress too.
 
         Args:
             pairs: as a folder of pairs gives them; what their targets show below the mask is not looked at.
-            steps: of the solver, one backbone call each.
-            guidance: distilled guidance strength.
-            temperature: what the noise is multiplied by.
-            reference_guidance: above 1 the reference counts for more than in training, at two calls a step.
-            caption_guidance: above 1 the prompt counts for more than in training, at one more call a step.
             seed: of the first pair's noise; the next pair's is one more, and so on.
             batch_size: canvases that go through the backbone together.
+            asked: as of a call.
 
         Raises:
             UserError: a pair does not fit the task, or there are fewer than 1 steps.
         """
-        run = self.painting(
-            pairs, steps=steps, guidance=guidance, temperature=temperature, reference_guidance=reference_guidance,
-            caption_guidance=caption_guidance, seed=seed, batch_size=batch_size,
-        )  # fmt: skip
+        run = self.painting(pairs, seed=seed, batch_size=batch_size, **asked)
         return [panel for stage in run for panel in stage.panels]
 
     def painting(
         self,
         pairs: Sequence[Pair],
         *,
-        steps: int | None = None,
-        guidance: float | None = None,
-        temperature: float | None = None,
-        reference_guidance: float | None = None,
-        caption_guidance: float | None = None,
         seed: int = 0,
         batch_size: int = 8,
+        **asked: Unpack[Asked],
     ) -> Iterator[Stage]:
         """Yield after every call of the backbone: the caller draws a progress bar, or stops asking.
 
         Arguments and errors are those of ``batch``.
         """
-        sampler = self._sampler(steps, guidance, temperature, reference_guidance, caption_guidance)
-        done, total = 0, self.calls(len(pairs), steps=steps, batch_size=batch_size)
+        sampler = self._sampler(asked)
+        done, total = 0, self.calls(len(pairs), steps=sampler.steps, batch_size=batch_size)
         for first in range(0, len(pairs), batch_size):
             batch = pairs[first : first + batch_size]
             canvases = [self._canvas(pair) for pair in batch]
@@ -285,21 +247,15 @@ class Painter:
                 f"correlation {self.witness}), so the best of several would be chosen by chance."
             )
 
-    def _sampler(
-        self,
-        steps: int | None,
-        guidance: float | None,
-        temperature: float | None,
-        reference_guidance: float | None,
-        caption_guidance: float | None,
-    ) -> Sampler:
-        """Return how to sample, where a call says nothing else."""
-        return Sampler(
-            steps=self.steps if steps is None else steps,
-            guidance=self.guidance if guidance is None else guidance,
+    def _sampler(self, asked: Asked) -> Sampler:
+        """Return how to sample: as this painter does, where a call says nothing else."""
+        own = Sampler(
+            steps=self.steps,
+            guidance=self.guidance,
             solver=self.solver,
             attention=self.attention,
-            temperature=self.temperature if temperature is None else temperature,
-            reference_guidance=self.reference_guidance if reference_guidance is None else reference_guidance,
-            caption_guidance=self.caption_guidance if caption_guidance is None else caption_guidance,
+            temperature=self.temperature,
+            reference_guidance=self.reference_guidance,
+            caption_guidance=self.caption_guidance,
         )
+        return replace(own, **{name: value for name, value in asked.items() if value is not None})

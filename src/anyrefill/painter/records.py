@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 from jaxtyping import Float
 from torch import Tensor
@@ -14,7 +15,7 @@ from anyrefill.pairs import Pair
 from anyrefill.sample import Large, Step, sampling, sampling_large
 from anyrefill.types import Panel
 
-__all__ = ["Request", "Sampler", "Stage"]
+__all__ = ["Asked", "Request", "Sampler", "Stage"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +41,27 @@ class Request:
     notes: tuple[str, ...] = ()
 
 
+class Asked(TypedDict, total=False):
+    """How one call is to sample; what is left out, or None, is as the painter does it.
+
+    Attributes:
+        steps: of the solver, one backbone call each.
+        guidance: distilled guidance strength.
+        temperature: what the noise is multiplied by.
+        reference_guidance: above 1 the reference counts for more than in training, at two calls a step.
+        caption_guidance: above 1 the prompt counts for more than in training, at one more call a step.
+    """
+
+    steps: int | None
+    guidance: float | None
+    temperature: float | None
+    reference_guidance: float | None
+    caption_guidance: float | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sampler:
-    """How a painter samples.
+    """How a painter samples: the settings of `sampling` and `sampling_large`, by their names.
 
     Attributes:
         steps: of the solver, one backbone call each.
@@ -66,35 +85,11 @@ class Sampler:
         self, backbone: Backbone, canvases: Sequence[Canvas], prompts: Sequence[str], seeds: Sequence[int]
     ) -> Iterator[Step]:
         """Sample canvases of one size."""
-        return sampling(
-            backbone,
-            canvases,
-            prompts,
-            seeds=seeds,
-            steps=self.steps,
-            guidance=self.guidance,
-            solver=self.solver,
-            attention=self.attention,
-            temperature=self.temperature,
-            reference_guidance=self.reference_guidance,
-            caption_guidance=self.caption_guidance,
-        )
+        return sampling(backbone, canvases, prompts, seeds=seeds, **vars(self))
 
     def sampling_large(self, backbone: Backbone, large: Large, prompt: str, seed: int) -> Iterator[Step]:
         """Sample the tiles of one canvas."""
-        return sampling_large(
-            backbone,
-            large,
-            prompt,
-            seed=seed,
-            steps=self.steps,
-            guidance=self.guidance,
-            solver=self.solver,
-            attention=self.attention,
-            temperature=self.temperature,
-            reference_guidance=self.reference_guidance,
-            caption_guidance=self.caption_guidance,
-        )
+        return sampling_large(backbone, large, prompt, seed=seed, **vars(self))
 
 
 @dataclass(frozen=True, kw_only=True)
