@@ -16,6 +16,7 @@ from anyrefill.backbone.adapters.lora import (
     adapter_weights,
     add_lora,
     merge,
+    merge_for_good,
     unload_adapter,
     weigh_adapters,
 )
@@ -86,6 +87,15 @@ def test_an_adapter_comes_back_from_its_file(backbone: FluxFill, base: Path, tmp
     assert {w.dtype for w in elsewhere.transformer.parameters() if w.requires_grad} == {torch.float32}
 
 
+def test_what_goes_on_training_begins_with_the_values_of_its_file(base: Path, tmp_path: Path) -> None:
+    backbone = FluxFill.load(base, dtype=torch.bfloat16)
+    passport = save_random_adapter(backbone, tmp_path / "a")
+    load_adapter(tmp_path / "a", backbone, trainable=True)
+    save_adapter(tmp_path / "again", backbone, passport)
+    before, after = load_file(tmp_path / "a"), load_file(tmp_path / "again")
+    assert all(torch.equal(after[key], tensor) for key, tensor in before.items())
+
+
 def test_a_loaded_adapter_does_what_the_trained_one_did(backbone: FluxFill, tmp_path: Path) -> None:
     passport = save_random_adapter(backbone, tmp_path / "a")
     with torch.no_grad():
@@ -142,6 +152,22 @@ def test_eject_restores_every_bit(base: Path, tmp_path: Path, dtype: torch.dtype
     assert all(torch.equal(weight, before[name]) for name, weight in backbone.transformer.state_dict().items())
     assert not any(weight.requires_grad for weight in backbone.transformer.parameters())
     assert torch.equal(predict(backbone), unmerged)
+
+
+def test_merging_for_good_holds_nothing_twice(backbone: FluxFill, base: Path, tmp_path: Path) -> None:
+    save_random_adapter(backbone, tmp_path / "a")
+    other = FluxFill.load(base)
+    for one, fold in ((backbone, merge), (other, merge_for_good)):
+        load_adapter(tmp_path / "a", one, name="one", weight=0.8)
+        load_adapter(tmp_path / "a", one, name="two", weight=0.3)
+        fold(one)
+    weights = {name: one for name, one in backbone.transformer.state_dict().items() if "lora_" not in name}
+    merged = other.transformer.state_dict()
+    assert merged.keys() == weights.keys(), "no factor is left"
+    assert all(torch.equal(weight, weights[name]) for name, weight in merged.items())
+    assert other.fingerprint() == backbone.fingerprint()
+    with pytest.raises(UserError, match="merged into the base: eject them first"):
+        load_adapter(tmp_path / "a", other)
 
 
 def test_what_trains_goes_on_training_after_a_preview(backbone: FluxFill) -> None:

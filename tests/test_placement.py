@@ -64,6 +64,15 @@ def test_steps_call_nothing_that_waits(tiny: Path, attention: Attention) -> None
     assert waiting <= set(called[:first])
 
 
+def test_a_placed_painter_keeps_no_copy_of_weights_and_no_factors(as_micro: Path) -> None:
+    painter = load("colorization", placement=Placement(offload="idle"))
+    backbone = painter.backbone
+    assert isinstance(backbone, FluxFill)
+    assert painter.merged is None
+    assert not any("lora_" in name for name in backbone.transformer.state_dict())
+    torch.testing.assert_close(painted(backbone, "full"), painted(adapted(as_micro), "full"), atol=1e-4, rtol=0)
+
+
 def test_text_encoders_wait_beside_an_idle_transformer(tiny: Path) -> None:
     backbone = adapted(tiny)
     place(backbone, Placement(offload="idle"))

@@ -12,7 +12,7 @@ from anyrefill.backbone import Condition
 from anyrefill.backbone.fill import FluxFill
 from anyrefill.backbone.latents import pack_mask
 from anyrefill.backbone.tiny import TinyFill
-from anyrefill.sample import draw_noise, panels, sample, sampling
+from anyrefill.sample import Large, draw_noise, panels, sample, sampling, sampling_large
 from anyrefill.types import Sigma, Tokens
 from panels import random_panel
 
@@ -127,6 +127,22 @@ def test_caption_guidance_goes_away_from_what_no_prompt_paints(tiny: Path, atten
         torch.testing.assert_close(found[:, target], expected[:, target], atol=1e-5, rtol=1e-5)
         assert torch.equal(found[:, ~target], asked[:, ~target])
     assert not torch.allclose(guided[:, target], asked[:, target], atol=1e-4)
+
+
+@pytest.mark.parametrize("way", ["whole", "tiles"])
+def test_a_seed_draws_from_the_autoencoder_too(tiny: Path, way: str) -> None:
+    backbone, one = FluxFill.load(tiny, vae_rule="sample"), canvas()
+
+    def painted(seed: int) -> Tensor:
+        if way == "whole":
+            *_, last = sampling(backbone, [one], ["a"], seeds=[seed], steps=1, reference_guidance=2.0)
+        else:
+            large = Large.of(one, (32, 32))
+            *_, last = sampling_large(backbone, large, "a", seed=seed, steps=1, reference_guidance=2.0)
+        return last.latents
+
+    assert torch.equal(painted(1), painted(1))
+    assert not torch.allclose(painted(1), painted(2), atol=1e-3)
 
 
 def test_both_guides_add_up(tiny: Path) -> None:

@@ -1,5 +1,7 @@
 """The plan: what it counts agrees with what a real step does."""
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,10 +11,12 @@ from diffusers import FluxTransformer2DModel
 
 from anyrefill import cli, tasks
 from anyrefill.backbone.adapters.lora import inject
+from anyrefill.backbone.adapters.prompt import room_for
+from anyrefill.backbone.fill import FluxFill
 from anyrefill.backbone.flux import FLUX, FLUX_TRANSFORMER
 from anyrefill.backbone.latents import image_ids
 from anyrefill.pairs import Pair, write_pairs
-from anyrefill.train import TrainConfig
+from anyrefill.train import TrainConfig, train
 from anyrefill.train.count import count
 from anyrefill.train.data import default_steps, steps_of
 from anyrefill.train.plan import Encoders, _flux_encoders, plan
@@ -89,6 +93,18 @@ def test_the_paper_decides_the_steps_on_flux_alone(pairs: Path) -> None:
     assert steps_of(replace(config, steps=3, min_epochs=10.0), pairs=[1], default=8_000) == 5
 
 
+@pytest.mark.parametrize("changes", [{"validate": "4"}, {"validate": "2", "buckets": True}])
+def test_epochs_are_those_of_the_run(tmp_path: Path, tiny: Path, changes: dict[str, object]) -> None:
+    made = [Pair(reference=random_panel(64, 64, seed), target=random_panel(64, 64)) for seed in range(4)]
+    wide = [Pair(reference=random_panel(32, 64, seed), target=random_panel(32, 64)) for seed in range(2)]
+    write_pairs([*wide, *made], tmp_path / "pairs")
+    config = TrainConfig(
+        task="deblur", pairs=tmp_path / "pairs", out=tmp_path / "out", backbone=str(tiny), cache=tmp_path / "cache",
+        steps=1, min_epochs=10.0, batch=4, rank=2, samples=0, dtype="float32", **changes,
+    )  # fmt: skip
+    assert plan(config).steps == next(train(config)).steps
+
+
 def test_no_two_parts_of_flux_are_in_memory_while_encoding_and_a_prompt_keeps_clip(pairs: Path) -> None:
     tuned = plan(TrainConfig(task="gender", pairs=pairs, out=pairs, backbone=FLUX, kind="prompt", dtype="bfloat16"))
     assert tuned.steps == 8_000
@@ -97,6 +113,17 @@ def test_no_two_parts_of_flux_are_in_memory_while_encoding_and_a_prompt_keeps_cl
     assert "| before: CLIP and T5, while prompts are read | 4,885,371,136 parameters | 9.77 |" in lines
     assert "| then: autoencoder, while pictures are encoded | 83,819,683 parameters | 0.17 |" in lines
     assert "| CLIP, which stays | 123,060,480 parameters | 0.25 |" in lines
+
+
+def test_a_prompt_is_as_long_as_the_run_would_train(tmp_path: Path, tiny: Path) -> None:
+    tokenizer = shutil.copytree(tiny, tmp_path / "base") / "tokenizer" / "tokenizer_config.json"
+    tokenizer.write_text(json.dumps({**json.loads(tokenizer.read_text()), "model_max_length": 24}))
+    write_pairs([Pair(reference=random_panel(64, 64), target=random_panel(64, 64))], tmp_path / "pairs")
+    config = TrainConfig(
+        task="deblur", pairs=tmp_path / "pairs", out=tmp_path, backbone=str(tmp_path / "base"), kind="prompt"
+    )
+    tokens = room_for(FluxFill.load(tmp_path / "base", parts=("text_encoder",)))
+    assert plan(config).counted.trained == tokens * 24, "and CLIP is 24 wide"
 
 
 def test_a_prompt_keeps_less_than_a_lora() -> None:

@@ -11,7 +11,7 @@ from anyrefill import tasks
 from anyrefill.backbone import Attention, MaskRule, known_attention
 from anyrefill.backbone.adapters.find import find_adapters
 from anyrefill.backbone.adapters.header import read_passport
-from anyrefill.backbone.adapters.lora import merge
+from anyrefill.backbone.adapters.lora import Merged, merge, merge_for_good
 from anyrefill.backbone.adapters.mix import Part, add_adapters, agreed, join_prompts, parts
 from anyrefill.backbone.adapters.passport import Passport
 from anyrefill.backbone.embedded import find_base
@@ -71,21 +71,26 @@ def load(
         mask_rule=cast(MaskRule, passport.mask_rule) if passport else "binary",
         max_sequence_length=passport.max_sequence_length if passport else None,
     )
-    merged = None
-    if found:
-        add_adapters(model, found)
-        merged = merge(model)
-        if any(read_passport(path).kind == "prompt" for path, _ in found):
-            merged = None  # the way out of the weights would leave the prompt in
+    add_adapters(model, found)
+    merged = _merged(model, found, placement)
     trained = known_attention(passport.attention) if passport else "full"
     asked = trained if attention is None else known_attention(attention)
     place(model, placement, asked)
-    if placement != Placement(device=placement.device):
-        merged = None  # nor can weights that were made smaller, are elsewhere or compiled be taken back
     painter = replace(_painter(task, model, passport), merged=merged)
     notes = painter.notes if asked == trained else (*painter.notes, _mismatch(asked, trained))
     witness = Witness.read(found[0][0]) if len(found) == 1 else None
     return replace(painter, solver=solver, attention=asked, notes=notes, witness=witness)
+
+
+def _merged(model: FluxFill, found: Sequence[tuple[Path, float]], placement: Placement) -> Merged | None:
+    """Merge adapters, and return the way back: none out of weights that get smaller, wait elsewhere or are compiled."""
+    plain = placement == Placement(device=placement.device)
+    kinds = {read_passport(path).kind for path, _ in found}
+    if kinds == {"lora"} and plain:
+        return merge(model)
+    if "lora" in kinds:
+        merge_for_good(model)  # beside a prompt, too, which a way back would leave in
+    return None
 
 
 def _painter(task: Task, model: FluxFill, passport: Passport | None) -> Painter:

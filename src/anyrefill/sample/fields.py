@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import torch
 from jaxtyping import Bool
-from torch import Tensor
+from torch import Generator, Tensor
 
 from anyrefill.backbone import Attention, Backbone, Condition, Field, Prepares, call_by_call
 from anyrefill.backbone.latents import pack_mask
@@ -38,6 +38,7 @@ def guided(
     condition: Condition,
     noise: Tokens,
     sigmas: Sequence[float],
+    generators: list[Generator],
     *,
     guidance: float,
     attention: Attention,
@@ -59,6 +60,7 @@ def guided(
         condition: the canvases' own.
         noise: that sampling begins with, (B, N, D).
         sigmas: all noise levels at which the field will be asked for.
+        generators: one for each canvas, where the autoencoder samples its posterior.
         guidance: distilled guidance strength.
         attention: who attends to whom.
         reference_guidance: strength of the reference, at least 0, where it has no say.
@@ -68,7 +70,8 @@ def guided(
     others: list[tuple[Field, float]] = []
     target = pack_mask(canvases[0].target[None]).bool().any(dim=-1, keepdim=True).to(noise.device)
     if reference_guidance != 1:
-        blank = Condition.of([canvas.without_reference() for canvas in canvases], condition.text, backbone)
+        bare = [canvas.without_reference() for canvas in canvases]
+        blank = Condition.of(bare, condition.text, backbone, generators=generators)
         unguided = velocity_field(backbone, blank, guidance, sigmas, attention)
         others.append((beside_grey(unguided, blank, noise, target), reference_guidance))
     if caption_guidance != 1:

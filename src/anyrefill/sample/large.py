@@ -113,11 +113,12 @@ def sampling_large(
     groups = [canvases[first : first + batch_size] for first in range(0, len(canvases), batch_size)]
     check_run(steps, solver, temperature, reference_guidance, caption_guidance)
     sigmas = flow.schedule(steps, canvases[0].tokens)
-    conditions = [condition_of(backbone, group, [prompt] * len(group)) for group in groups]
-    noise = temperature * large.cut(draw_noise(conditions[0], large.canvas, [Generator().manual_seed(seed)]))
+    one = Generator().manual_seed(seed)
+    conditions = [condition_of(backbone, group, [prompt] * len(group), [one] * len(group)) for group in groups]
+    noise = temperature * large.cut(draw_noise(conditions[0], large.canvas, [one]))
     fields = [
         guided(
-            backbone, group, condition, part, sigmas, guidance=guidance, attention=attention,
+            backbone, group, condition, part, sigmas, [one] * len(group), guidance=guidance, attention=attention,
             reference_guidance=reference_guidance, caption_guidance=caption_guidance,
         )
         for group, condition, part in zip(groups, conditions, noise.split(batch_size), strict=True)

@@ -18,16 +18,15 @@ from diffusers import AutoencoderKL
 from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
 from anyrefill import tasks
-from anyrefill.backbone.adapters.prompt import TOKENS
+from anyrefill.backbone.adapters.prompt import LENGTH, room_in
 from anyrefill.backbone.embedded import find_base
 from anyrefill.backbone.flux import FLUX, FLUX_TRANSFORMER
 from anyrefill.backbone.folder import Folder, Settings
 from anyrefill.backbone.quantized import BYTES
 from anyrefill.errors import UserError
-from anyrefill.pairs import PairFolder
 from anyrefill.train.config import TrainConfig
 from anyrefill.train.count import Counted, count, parameters_of
-from anyrefill.train.data import default_steps, steps_of
+from anyrefill.train.data import default_steps, split, steps_of
 
 __all__ = ["Plan", "plan"]
 
@@ -46,11 +45,13 @@ class Encoders:
         vae: the autoencoder.
         clip: the first text encoder.
         t5: the second.
+        places: how many tokens CLIP reads.
     """
 
     vae: int
     clip: int
     t5: int
+    places: int = LENGTH
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +168,8 @@ def plan(config: TrainConfig) -> Plan:
     """
     config.check()
     settings, transformer, encoders = _base(config.backbone)
-    dtype = getattr(torch, config.dtype)
+    dtype, (buckets, _) = getattr(torch, config.dtype), split(config, settings.panel)
+    counts = [len(bucket.pairs) for bucket in buckets]
     sample = partial(
         count,
         transformer,
@@ -176,14 +178,14 @@ def plan(config: TrainConfig) -> Plan:
         panel=settings.panel,
         text=settings.max_sequence_length,
         dtype=dtype,
-        tokens=(config.tokens or TOKENS) if config.kind == "prompt" else 0,
+        tokens=(config.tokens or room_in(encoders.places)) if config.kind == "prompt" else 0,
     )
     counted = sample(fused=True)
     return Plan(
         config=config,
         counted=counted,
         here=sample(fused=False) if config.device == "cpu" else counted,
-        steps=steps_of(config, [len(PairFolder(config.pairs))], default_steps(tasks.get(config.task), transformer)),
+        steps=steps_of(config, counts, default_steps(tasks.get(config.task), transformer)),
         encoders=encoders,
         speed=_speed(config.device, dtype),
         memory=_memory(config.device),
@@ -196,7 +198,8 @@ def _base(name: str) -> tuple[Settings, dict[str, Any], Encoders]:
         return Settings(), FLUX_TRANSFORMER, _flux_encoders()
     folder = Folder.find(find_base(name))
     vae, clip, t5 = (_stored(folder.path / part) for part in ("vae", "text_encoder", "text_encoder_2"))
-    return folder.settings, folder.config("transformer"), Encoders(vae=vae, clip=clip, t5=t5)
+    places = int(folder.config("tokenizer").get("model_max_length", LENGTH))
+    return folder.settings, folder.config("transformer"), Encoders(vae=vae, clip=clip, t5=t5, places=places)
 
 
 def _flux_encoders() -> Encoders:

@@ -40,6 +40,7 @@ from anyrefill.backbone.adapters.lora import (
     matching_layers,
     refuse_merged,
     refuse_taken,
+    set_factors,
     several_adapters,
     training_kept,
     unfreeze,
@@ -111,7 +112,7 @@ def load_adapter(
         name: to tell several adapters apart.
         weight: how strongly it acts, 1 = as trained.
         foreign: take a LoRA that has no passport; its keys and shapes must still fit.
-        trainable: to go on training it.
+        trainable: to go on training it, in float32; one that only paints is rounded to the base's type.
 
     Returns:
         Its passport; None for a foreign file.
@@ -141,6 +142,7 @@ def load_adapter(
     weigh_adapters(backbone, {**active, name: weight})
     if trainable:
         unfreeze(transformer, name)
+        set_factors(transformer, name, lora)
     return passport
 
 

@@ -16,6 +16,7 @@ from peft import LoraConfig
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
+from anyrefill.backbone.adapters.factors import Factors
 from anyrefill.backbone.fill import FluxFill
 from anyrefill.errors import UserError
 
@@ -29,6 +30,7 @@ __all__ = [
     "inject",
     "matching_layers",
     "merge",
+    "merge_for_good",
     "resolve_targets",
     "unload_adapter",
     "weigh_adapters",
@@ -201,7 +203,6 @@ def _write(weights: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
         weight.copy_(values[name])
 
 
-@torch.no_grad()
 def merge(backbone: FluxFill) -> Merged:
     """Fold the active adapters into the base, W = W_0 + sum of weight * alpha / rank * B A, to paint faster.
 
@@ -213,14 +214,34 @@ def merge(backbone: FluxFill) -> Merged:
     transformer = backbone.transformer
     refuse_merged(transformer)
     backbone.fingerprint()
-    pristine: dict[str, Tensor] = {}
+    weights = {name: layer.get_base_layer().weight for name, layer in _lora_layers(transformer)}
+    pristine = {name: weight.detach().to("cpu", copy=True) for name, weight in weights.items()}
+    _fold(transformer)
+    return Merged(transformer=transformer, pristine=pristine)
+
+
+def merge_for_good(backbone: FluxFill) -> None:
+    """Merge without a way back: no weight is held twice, and the adapters' own factors are dropped.
+
+    Raises:
+        UserError: they are merged already.
+    """
+    transformer = backbone.transformer
+    refuse_merged(transformer)
+    backbone.fingerprint()
+    _fold(transformer)
     with training_kept(transformer):
-        for name, layer in _lora_layers(transformer):
+        transformer.delete_adapters(adapter_names(transformer))
+
+
+@torch.no_grad()
+def _fold(transformer: FluxTransformer2DModel) -> None:
+    """Write the active adapters into the base's weights, and let them rest."""
+    with training_kept(transformer):
+        for _, layer in _lora_layers(transformer):
             weight = layer.get_base_layer().weight
-            pristine[name] = weight.detach().to("cpu", copy=True)
             weight.copy_(weight.float() + _delta(layer))
             layer.enable_adapters(False)
-    return Merged(transformer=transformer, pristine=pristine)
 
 
 def adapter_names(transformer: FluxTransformer2DModel) -> list[str]:
@@ -313,3 +334,12 @@ def unfreeze(transformer: FluxTransformer2DModel, name: str) -> list[nn.Paramete
             if name in factor:
                 parameters.extend(factor[name].float().requires_grad_(True).parameters())
     return parameters
+
+
+@torch.no_grad()
+def set_factors(transformer: FluxTransformer2DModel, name: str, lora: Mapping[str, Factors]) -> None:
+    """Give an adapter these values: peft rounds those that it loads to the base's type."""
+    for place, layer in _lora_layers(transformer):
+        if name in layer.lora_A:
+            layer.lora_A[name].weight.copy_(lora[place].down)
+            layer.lora_B[name].weight.copy_(lora[place].up)

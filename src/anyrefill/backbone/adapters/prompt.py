@@ -23,7 +23,17 @@ from anyrefill.backbone.reader import Reader
 from anyrefill.errors import UserError
 from anyrefill.types import Pooled
 
-__all__ = ["TENSOR", "TOKENS", "PromptTokens", "inject_prompt", "load_prompt", "room_for", "save_prompt"]
+__all__ = [
+    "LENGTH",
+    "TENSOR",
+    "TOKENS",
+    "PromptTokens",
+    "inject_prompt",
+    "load_prompt",
+    "room_for",
+    "room_in",
+    "save_prompt",
+]
 
 log = logging.getLogger(__name__)
 
@@ -127,8 +137,13 @@ class PromptTokens:
 
 
 def room_for(backbone: FluxFill) -> int:
+    """Return how many tokens to train by default in a backbone's CLIP."""
+    return room_in(_plain_clip(backbone).length)
+
+
+def room_in(places: int) -> int:
     """Return how many tokens to train by default: LeftRefill's 50 of 77 places, in proportion where CLIP has fewer."""
-    return min(TOKENS, TOKENS * _plain_clip(backbone).length // LENGTH)
+    return min(TOKENS, TOKENS * places // LENGTH)
 
 
 def inject_prompt(backbone: FluxFill, sentence: str, *, tokens: int = TOKENS) -> PromptTokens:
