@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import signal
 import struct
 import subprocess
@@ -194,6 +195,8 @@ def test_bad_masks_are_refused(size: tuple[int, int], words: str, run: Run, tiny
     [
         (("--steps", "0"), "--steps must be at least 1, not 0"),
         (("--steps", "many"), "--steps cannot be 'many' (see anyrefill paint --help)"),
+        (("--steps", "99999999999999999999"), "--steps must be at most 1000000, not 99999999999999999999"),
+        (("--seed", "nan"), "--seed cannot be 'nan' (see anyrefill paint --help)"),
         (("--guidance", "-1"), "--guidance must be 0 or more"),
         (("--reference-guidance", "-1"), "--reference-guidance must be 0 or more"),
         (("--caption-guidance", "-1"), "--caption-guidance must be 0 or more"),
@@ -309,6 +312,7 @@ def test_a_wrong_training_is_refused(run: Run, tiny: Path) -> None:
     refused(run("train", "deblur", "nowhere", "--out", "run", "--backbone", tiny), "nowhere")
     refused(run("train", "deblur", "pairs", "--out", "run", "--device", "gpu"), "there is no device 'gpu'")
     refused(run("train", "deblur", "pairs", "--out", "run", "--device", "xpu"), "this machine has no xpu device")
+    refused(run("train", "deblur", "pairs", "--out", "/proc/run", "--backbone", tiny), "Cannot write /proc/run")
     assert not Path("run").exists()
 
 
@@ -345,6 +349,42 @@ def test_a_real_process_refuses_too(tiny: Path, tmp_path: Path) -> None:
     refused(process("paint", "colorization", bad, "--backbone", tiny, folder=tmp_path), "bad.png")
     refused(process("paint", "colorization", bad, "--out", "/proc/a/b.png", folder=tmp_path), "Cannot write")
     assert list(tmp_path.iterdir()) == [bad]
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_who_leaves_is_no_mistake(unbuffered: str) -> None:
+    command = [sys.executable, "-m", "anyrefill", "paint", "--help"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, env={**os.environ, "PYTHONUNBUFFERED": unbuffered}) as reading:
+        assert reading.stdout is not None
+        assert reading.stderr is not None
+        reading.stdout.close()
+        assert reading.stderr.read() == b""
+    assert reading.returncode == 141
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_is_told(unbuffered: str) -> None:
+    command = [sys.executable, "-m", "anyrefill", "--help"]
+    with Path("/dev/full").open("w") as full:
+        environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=environment, text=True, check=False)
+    refused((done.returncode, "", done.stderr), "Cannot write what is printed: No space left on device.")
+
+
+def test_a_name_that_stdout_lacks_is_printed_all_the_same() -> None:
+    code = "import sys; from anyrefill import cli; cli.main(['--help']); print('ü', end='')"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii:strict"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("\\xfc")
+
+
+def test_a_report_of_scores_takes_the_place_of_no_task_and_no_adapter(run: Run) -> None:
+    for name, words in (("mine.py", ("mine.py",)), ("a.safetensors", ("deblur", "--adapter", "a.safetensors"))):
+        Path(name).write_text("mine")
+        refused(run("evaluate", *words, "--json", name), f"Cannot write {name}: {name} is to be read")
+        assert Path(name).read_text() == "mine"
 
 
 def test_help_needs_no_torch() -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -361,6 +362,13 @@ def test_a_metadata_file_that_cannot_be_read_is_told(album: Path) -> None:
     (album / "metadata.jsonl").write_text('{"name": "a.png"}')
     with pytest.raises(UserError, match="line 1: expected an object with file_name"):
         curate.find_photos(album)
+
+
+def test_a_name_that_is_no_text_is_written_with_backslashes(tmp_path: Path) -> None:
+    a_picture(tmp_path / "album" / "a.png").rename(tmp_path / "album" / os.fsdecode(b"\xfc.png"))
+    report, folder = made(tmp_path / "album")
+    assert report.pairs == 1
+    assert "\\xfc.png" in lines(folder / "manifest.jsonl")[0]["sources"][0]["file"]  # type: ignore[index]
 
 
 def test_square_is_the_middle() -> None:

@@ -421,6 +421,13 @@ def test_bytes_that_are_no_text_are_one_broken_line(desk: Desk) -> None:
     assert named(examine(desk.folder)) == {("broken-line", 5)}
 
 
+def test_json_too_deep_is_one_broken_line(desk: Desk) -> None:
+    desk.examine()
+    with (desk.folder / METADATA).open("a") as lines:
+        lines.write("\n" + "[" * 99_999)
+    assert named(examine(desk.folder)) == {("broken-line", len(desk.rows) + 1)}
+
+
 def test_near_hashes_are_found_as_by_comparing_all() -> None:
     draw = np.random.default_rng(0)
     hashes = draw.integers(0, 2**64, (300, 2), dtype=np.uint64)
@@ -536,3 +543,14 @@ def test_a_report_never_takes_the_place_of_the_pairs(
         assert stop.value.code == 2
         assert " is to be read." in capsys.readouterr().err
     assert (pairs / METADATA).read_bytes() == before
+
+
+def test_a_report_never_takes_the_place_of_a_task(
+    clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = tmp_path / "mine.py"
+    task.write_text("precious")
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["doctor", str(clean), "--task", str(task), "--json", str(task)])
+    assert f"{task} is to be read." in capsys.readouterr().err
+    assert task.read_text() == "precious"

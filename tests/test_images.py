@@ -71,6 +71,14 @@ def test_sixteen_bit_rgb(tmp_path: Path) -> None:
     assert (levels(tmp_path / "a.png") == ramp8()[..., None]).all()
 
 
+def test_a_shade_of_sixteen_bits_can_be_transparent(tmp_path: Path) -> None:
+    values = np.full((16, 16), 257 * 9, np.uint16)
+    values[:4] = 300
+    Image.fromarray(values).save(tmp_path / "a.png", transparency=300)
+    assert (levels(tmp_path / "a.png")[:4] == 255).all()
+    assert (levels(tmp_path / "a.png")[4:] == 9).all()
+
+
 def test_32_bit_integers_are_sixteen_bits_in_a_wider_type(tmp_path: Path) -> None:
     Image.fromarray(ramp8().astype(np.int32) * 257).save(tmp_path / "a.tif")
     assert (levels(tmp_path / "a.tif") == ramp8()[..., None]).all()
@@ -165,6 +173,12 @@ def test_not_a_picture(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("<html>404</html>")
     with pytest.raises(UserError, match=r"a\.png is not a picture, or its beginning is damaged\.$"):
         images.load(tmp_path / "a.png")
+
+
+def test_a_telephones_picture_is_told_from_no_picture(tmp_path: Path) -> None:
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99))
+    with pytest.raises(UserError, match=r"a\.heic is a picture of the kind HEIC, .*: save it as JPEG or PNG\.$"):
+        images.load(tmp_path / "a.heic")
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "a.tif", "a.bmp", "a.avif"])

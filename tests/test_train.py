@@ -181,6 +181,15 @@ def test_two_processes_do_not_train_into_one_folder(config: TrainConfig, tmp_pat
     assert list(train(replace(config, out=tmp_path)))[-1].step == 4
 
 
+def test_a_run_needs_a_folder(config: TrainConfig, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match=r"Cannot train into .*file: it is no folder\."):
+        list(train(replace(config, out=tmp_path / "file")))
+    with pytest.raises(UserError, match=r"Cannot train into .*run: Not a directory\."):
+        list(train(replace(config, out=tmp_path / "file" / "run")))
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 def test_parts_of_a_batch_add_up(config: TrainConfig, whole: Path, tmp_path: Path) -> None:
     parts = finished(replace(config, out=tmp_path, accumulate=2))
     for name, weight in load_file(whole / "adapter.safetensors").items():
@@ -251,6 +260,17 @@ def test_a_loss_that_is_not_finite_stops_the_run(config: TrainConfig, tmp_path: 
         ({"targets": "most"}, "no list of LoRA targets 'most'"),
         ({"draws": 3}, "--batch 2 must be a multiple of --draws 3"),
         ({"attention": "clean_ref", "region": "whole"}, "needs --region painted"),
+        ({"attention": "clean_ref", "checkpointing": True}, "--checkpointing works with --attention full alone"),
+        ({"attention": "clean_ref", "compile": True}, "--compile works with --attention full alone"),
+        ({"alpha": 0.0}, "--alpha must be above 0, not 0.0"),
+        ({"tokens": 5}, "--tokens are those of --kind prompt"),
+        ({"min_epochs": float("nan")}, "--min-epochs must be 0 or more, not nan"),
+        ({"min_epochs": float("inf")}, "--min-epochs must be 0 or more, not inf"),
+        ({"warmup": -1}, "--warmup must be 0 or more, not -1"),
+        ({"samples": -1}, "--samples must be 0 or more, not -1"),
+        ({"guidance": float("nan")}, "--guidance must be 0 or more, not nan"),
+        ({"lr": float("inf")}, "--lr must be a finite number, not inf"),
+        ({"logit_mean": float("nan")}, "--logit-mean must be a finite number, not nan"),
         ({"validate": "4"}, "--validate 4 is not possible: .* lists 4 pairs"),
         ({"optimizer": "adamw8bit"}, "needs bitsandbytes: pip install bitsandbytes"),
         ({"track": "tensorboard"}, "needs tensorboard: pip install tensorboard"),

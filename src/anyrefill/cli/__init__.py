@@ -6,11 +6,12 @@ imported when a command runs, so that help and mistakes answer at once.
 
 import contextlib
 import io
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from errno import ENAMETOOLONG
+from errno import ENAMETOOLONG, ENOSPC
 from itertools import dropwhile, takewhile
 from typing import Any, NoReturn
 
@@ -29,6 +30,9 @@ from anyrefill.cli.train import train, train_options
 from anyrefill.errors import UserError
 
 __all__ = ["COMMANDS", "Command", "main"]
+
+TOLD = {ENAMETOOLONG: "read", ENOSPC: "write"}
+"""Errors of the system that are nobody's bug, and what could not be done."""
 
 HELP_TEXT = " " * 8
 """How far tyro indents the help text below an argument that it complains of."""
@@ -64,7 +68,27 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command; a user's mistake is one sentence on stderr and exit code 2."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    _print_any_name()
+    try:
+        _run(list(sys.argv[1:] if argv is None else argv))
+    except UserError as error:
+        _fail(str(error))
+    except BrokenPipeError:  # whoever read what is printed has left, as head does
+        _drop_output()
+        sys.exit(141)
+    except OSError as error:
+        if error.errno not in TOLD:
+            raise
+        if error.filename is None:
+            _drop_output()
+        _fail(f"Cannot {TOLD[error.errno]} {error.filename or 'what is printed'}: {error.strerror}.")
+    except KeyboardInterrupt:
+        print("anyrefill: stopped.", file=sys.stderr)
+        sys.exit(130)
+
+
+def _run(words: Sequence[str]) -> None:
+    """Run one command and see what it printed to its end, where a full disk can still be told of."""
     try:
         if not words or words[0] in ("-h", "--help"):
             print(_usage())
@@ -73,15 +97,20 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise UserError(f"There is no command {words[0]!r}; there are {', '.join(COMMANDS)}.")
         command = COMMANDS[words[0]]
         command.run(_parse(command.options(), words))
-    except UserError as error:
-        _fail(str(error))
-    except OSError as error:
-        if error.errno != ENAMETOOLONG:
-            raise
-        _fail(f"Cannot read {error.filename}: {error.strerror}.")
-    except KeyboardInterrupt:
-        print("anyrefill: stopped.", file=sys.stderr)
-        sys.exit(130)
+    finally:
+        print(end="", flush=True)
+
+
+def _print_any_name() -> None:
+    """Let stdout show names of files that its encoding lacks by backslashes."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _drop_output() -> None:
+    """Let what is printed go nowhere, so that Python does not complain of it once more at the end."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _usage() -> str:
@@ -109,7 +138,8 @@ def _unframed(box: str) -> str:
     lines = dropwhile(_is_rule, [line[2:].rstrip("│ ") for line in plain.splitlines()[1:]])
     paragraph = takewhile(lambda line: line and not _is_rule(line), lines)
     text = " ".join(line.strip() for line in paragraph if not line.startswith(HELP_TEXT)).rstrip(". ")
-    return re.sub(r"^Error parsing (\S+): .* from \[(.*)\]$", r"\1 cannot be \2", text).replace(". ", ": ")
+    text = re.sub(r"^Error parsing (\S+): .*(?: from \[|base 10: )('.*')\]?$", r"\1 cannot be \2", text)
+    return text.replace(". ", ": ")
 
 
 def _is_rule(line: str) -> bool:

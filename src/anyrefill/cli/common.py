@@ -22,6 +22,7 @@ __all__ = [
     "check_report",
     "check_strengths",
     "check_writable",
+    "file_of",
     "tell",
     "with_bar",
 ]
@@ -30,6 +31,10 @@ TaskName = Annotated[str, arg(metavar="TASK")]
 Count = Annotated[int | None, arg(metavar="N")]
 Strength = Annotated[float | None, arg(metavar="G")]
 Picture = Annotated[Path, arg(metavar="PNG")]
+
+
+MOST = 1_000_000
+"""Of anything counted: lists of more steps fill the memory before the first is taken."""
 
 
 def tell(notes: Iterable[str]) -> None:
@@ -55,10 +60,12 @@ def with_bar(run: Iterator[Any], title: str) -> Iterator[Any]:
 
 
 def check_counts(**counts: int | None) -> None:
-    """Refuse counts of nothing, before anything slow."""
+    """Refuse counts of nothing, and of more than anybody waits for, before anything slow."""
     for name, count in counts.items():
         if count is not None and count < 1:
             raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {count}.")
+        if count is not None and count > MOST:
+            raise UserError(f"--{name.replace('_', '-')} must be at most {MOST}, not {count}.")
 
 
 def check_strengths(**strengths: float | None) -> None:
@@ -87,6 +94,11 @@ def check_report(path: Path | None, sources: Sequence[Path | None]) -> None:
     for source in sources:
         if source is not None and path.exists() and path.resolve().is_relative_to(source.resolve()):
             raise UserError(f"Cannot write {path}: {source} is to be read.")
+
+
+def file_of(name: str | None) -> Path | None:
+    """Return the file that a task or an adapter is given by, or nothing where its name is."""
+    return Path(name) if name is not None and Path(name).is_file() else None
 
 
 def check_writable(path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from anyrefill.cli.common import TaskName, check_counts, check_report, check_writable, with_bar
+from anyrefill.cli.common import TaskName, check_counts, check_report, check_writable, file_of, with_bar
 from anyrefill.errors import UserError
 from anyrefill.files import write_text
 from anyrefill.seeds import check_seed
@@ -126,7 +126,7 @@ def _check(options: Curate) -> None:
     if options.size is not None and options.size % 16:
         raise UserError(f"--size must be a multiple of 16, not {options.size}.")
     read = ("photos", "references", "targets", "masks", "table", "scenes", "shapes")
-    check_report(options.json, [getattr(options, name) for name in read])
+    check_report(options.json, [*(getattr(options, name) for name in read), file_of(options.task)])
     check_writable(options.out / "metadata.jsonl")
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from anyrefill.cli.common import check_report, with_bar
+from anyrefill.cli.common import check_report, file_of, with_bar
 from anyrefill.errors import UserError
 from anyrefill.files import write_text
 
@@ -36,7 +36,7 @@ class Doctor:
 def doctor(options: Doctor) -> None:
     """Print what is wrong with a folder of pairs, and exit with code 1 if that would spoil a training."""
     for path in (options.html, options.json):
-        check_report(path, (options.pairs, *options.against))
+        check_report(path, (options.pairs, *options.against, file_of(options.task)))
     if options.html is not None and options.html == options.json:
         raise UserError(f"Cannot write both reports to {options.html}: give two files.")
     from anyrefill import tasks

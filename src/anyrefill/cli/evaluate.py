@@ -15,6 +15,7 @@ from anyrefill.cli.common import (
     check_counts,
     check_report,
     check_strengths,
+    file_of,
     tell,
     with_bar,
 )
@@ -80,7 +81,7 @@ def evaluate(options: Evaluate) -> None:
     if options.all == (options.task is not None):
         raise UserError("Give either a task or --all.")
     _check_backbone(options)
-    check_report(options.json, (options.pairs,))
+    check_report(options.json, (options.pairs, file_of(options.task), file_of(options.adapter)))
     reports: list[Report] = []
     for task in _asked_for(options):
         for report in _reports(task, options):

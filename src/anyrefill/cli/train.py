@@ -9,7 +9,7 @@ from itertools import groupby
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from anyrefill.cli.common import with_bar
+from anyrefill.cli.common import check_writable, with_bar
 
 if TYPE_CHECKING:
     from anyrefill.train import Step, TrainOptions
@@ -22,6 +22,7 @@ def train(options: "TrainOptions") -> None:
     if options.plan:
         _print_plan(options)
         return
+    check_writable(options.out / "adapter.safetensors")
     from anyrefill.train import Step, training
 
     run, last, adapter = training(options), None, None

@@ -9,6 +9,7 @@ for each photograph::
 """
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -152,7 +153,7 @@ def _source(path: Path, folder: Path, facts: Mapping[str, Any], licence: str) ->
     beside = words.read_text(encoding="utf-8", errors="replace").strip() if words.is_file() else ""
     return Source(
         path=path,
-        name=path.relative_to(folder).as_posix(),
+        name=os.fsencode(path.relative_to(folder).as_posix()).decode(errors="backslashreplace"),
         caption=" ".join((beside or str(facts.get("caption") or facts.get("text") or "")).split()),
         licence=str(facts.get("licence") or facts.get("license") or licence),
         origin=str(facts.get("source") or ""),

@@ -108,7 +108,7 @@ def _named(text: str) -> list[str] | None:
     """Return the files that a line names; None if it is no JSON object."""
     try:
         parsed: Any = json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(parsed, dict):
         return None

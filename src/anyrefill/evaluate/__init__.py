@@ -169,7 +169,7 @@ def held_out_pairs(task: Task, size: Size, folder: Path | None = None, limit: in
     if folder is None:
         refuse_missing(task.name)
     rows = PairFolder(folder or heldout(task.name), size)
-    return [rows[index] for index in range(min(len(rows), limit or len(rows)))]
+    return list(rows[:limit])
 
 
 def refuse_missing(task: str) -> None:

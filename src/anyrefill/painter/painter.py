@@ -50,7 +50,8 @@ class Painter:
         witness: whether the repainted reference ranks this adapter's paintings; None where nobody measured it.
         squares_only: whether the base never saw panels that are not square.
         raw: whether paintings are handed out as they are, without the task's finish.
-        merged: its way out of the backbone's weights; None for the bare backbone and for prompts.
+        merged: its way out of the backbone's weights; None for the bare backbone, beside a prompt, and where weights
+            are smaller, wait elsewhere or are compiled.
         notes: sentences to tell the user once.
     """
 

@@ -1,6 +1,7 @@
 """What `anyrefill train` can be told: one flat record."""
 
 from dataclasses import dataclass
+from math import inf, isfinite
 from pathlib import Path
 from typing import Literal
 
@@ -155,9 +156,11 @@ class TrainConfig:
     def _check_ranges(self) -> None:
         """Refuse numbers that are not counts and out of their range."""
         check_seed(self.seed)
-        for name in ("lr", "clip", "logit_std"):
-            if not getattr(self, name) > 0:
-                raise UserError(f"--{name.replace('_', '-')} must be above 0, not {getattr(self, name)}.")
+        self._check_finite()
+        for name in ("lr", "clip", "logit_std", "alpha"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise UserError(f"--{name.replace('_', '-')} must be above 0, not {value}.")
         for name, most in (("temperature_paint", 2), ("reference_guidance_paint", 10), ("quiet", 1)):
             if not 0 <= getattr(self, name) <= most:
                 raise UserError(
@@ -169,6 +172,16 @@ class TrainConfig:
                     f"--{name.replace('_', '-')} must be at least 0 and below 1, not {getattr(self, name)}."
                 )
 
+    def _check_finite(self) -> None:
+        """Refuse what is below 0, and numbers that are none or have no end."""
+        for name in ("min_epochs", "warmup", "guidance", "samples"):
+            if not 0 <= getattr(self, name) < inf:
+                raise UserError(f"--{name.replace('_', '-')} must be 0 or more, not {getattr(self, name)}.")
+        for name in ("lr", "alpha", "logit_mean", "logit_std"):
+            value = getattr(self, name)
+            if value is not None and not isfinite(value):
+                raise UserError(f"--{name.replace('_', '-')} must be a finite number, not {value}.")
+
     def _check_together(self) -> None:
         """Refuse settings that do not go together."""
         if self.batch % self.draws:
@@ -177,8 +190,11 @@ class TrainConfig:
             raise UserError(
                 f"--attention {self.attention} predicts nothing for known tokens: it needs --region painted."
             )
-        if self.attention != "full" and self.checkpointing:
-            raise UserError(f"--checkpointing works with --attention full alone, not with {self.attention}.")
+        for name in ("checkpointing", "compile"):
+            if self.attention != "full" and getattr(self, name):
+                raise UserError(f"--{name} works with --attention full alone, not with {self.attention}.")
+        if self.kind == "lora" and self.tokens is not None:
+            raise UserError("--tokens are those of --kind prompt; the size of a LoRA is its --rank.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -274,14 +274,18 @@ def _locked(out: Path) -> BaseFileLock:
     """Keep other processes from training into the same folder; the system lets go of it when this one ends.
 
     Raises:
-        UserError: another one trains there.
+        UserError: another one trains there, or the folder cannot be written.
     """
-    out.mkdir(parents=True, exist_ok=True)
     lock = FileLock(out / ".lock")
     try:
+        out.mkdir(parents=True, exist_ok=True)
         lock.acquire(blocking=False)
     except Timeout as error:
         raise UserError(f"Another process is training into {out}.") from error
+    except FileExistsError as error:
+        raise UserError(f"Cannot train into {out}: it is no folder.") from error
+    except OSError as error:
+        raise UserError(f"Cannot train into {out}: {error.strerror or error}.") from error
     return lock
 
 
