@@ -258,6 +258,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(config: TrainConfig, tmp_path: 
         ({"ema": 1.0}, "--ema must be at least 0 and below 1"),
         ({"task": "dept"}, "There is no task 'dept'"),
         ({"targets": "most"}, "no list of LoRA targets 'most'"),
+        ({"start_from": "no-such-adapter"}, "no-such-adapter"),
         ({"draws": 3}, "--batch 2 must be a multiple of --draws 3"),
         ({"attention": "clean_ref", "region": "whole"}, "needs --region painted"),
         ({"attention": "clean_ref", "checkpointing": True}, "--checkpointing works with --attention full alone"),
@@ -280,10 +281,9 @@ def test_a_loss_that_is_not_finite_stops_the_run(config: TrainConfig, tmp_path: 
 def test_wrong_settings_are_one_sentence(
     config: TrainConfig, change: dict[str, object], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("tracking", "learner"):  # as if no optional package were there
-        monkeypatch.setattr(f"anyrefill.train.{module}.find_spec", lambda _name: None)
+    monkeypatch.setattr("anyrefill.train.config.find_spec", lambda _name: None)  # as if no optional package were there
     with pytest.raises(UserError, match=sentence):
-        list(train(replace(config, out=tmp_path, **change)))
+        next(training(replace(config, out=tmp_path, **change)))  # before anything is encoded
 
 
 def test_the_second_run_encodes_nothing(config: TrainConfig, whole: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What `anyrefill train` can be told: one flat record."""
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from math import inf, isfinite
 from pathlib import Path
 from typing import Literal
@@ -141,10 +142,10 @@ class TrainConfig:
             object.__setattr__(self, "dtype", dtype_name(fast_dtype(self.device)))
 
     def check(self) -> None:
-        """Refuse numbers that cannot be trained with.
+        """Refuse numbers that cannot be trained with, and what needs a package that is not installed.
 
         Raises:
-            UserError: one of them is out of its range.
+            UserError: a number is out of its range, or a package is missing.
         """
         for name in COUNTS:
             value = getattr(self, name)
@@ -152,6 +153,7 @@ class TrainConfig:
                 raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {value}.")
         self._check_ranges()
         self._check_together()
+        self._check_packages()
 
     def _check_ranges(self) -> None:
         """Refuse numbers that are not counts and out of their range."""
@@ -181,6 +183,14 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not isfinite(value):
                 raise UserError(f"--{name.replace('_', '-')} must be a finite number, not {value}.")
+
+    def _check_packages(self) -> None:
+        """Refuse what needs a package that is not there, before minutes of encoding."""
+        needed = {"--optimizer adamw8bit": "bitsandbytes"} if self.optimizer == "adamw8bit" else {}
+        needed |= {f"--track {self.track}": self.track} if self.track is not None else {}
+        for option, package in needed.items():
+            if find_spec(package) is None:
+                raise UserError(f"{option} needs {package}: pip install {package}, or leave the option out.")
 
     def _check_together(self) -> None:
         """Refuse settings that do not go together."""

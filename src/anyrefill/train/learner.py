@@ -2,13 +2,11 @@
 
 import math
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from anyrefill.errors import UserError
 from anyrefill.train.checkpoint import State
 from anyrefill.train.config import TrainConfig
 from anyrefill.train.data import Batch
@@ -112,15 +110,9 @@ def rate(step: int, steps: int, warmup: int) -> float:
 
 
 def _optimizer(config: TrainConfig, values: list[nn.Parameter]) -> torch.optim.Optimizer:
-    """Return the optimizer that was asked for.
-
-    Raises:
-        UserError: it needs a package that is not installed.
-    """
+    """Return the optimizer that was asked for."""
     if config.optimizer == "adamw":
         return torch.optim.AdamW(values, config.lr, weight_decay=0.0)
-    if find_spec("bitsandbytes") is None:
-        raise UserError("--optimizer adamw8bit needs bitsandbytes: pip install bitsandbytes, or leave the option out.")
     import bitsandbytes  # pyright: ignore[reportMissingImports]  # optional, and slow to import
 
     eight_bit: Any = bitsandbytes.optim.AdamW8bit

@@ -28,7 +28,7 @@ from anyrefill.train.parallel import World, join
 from anyrefill.train.passport import passport_of
 from anyrefill.train.records import Note, Step
 from anyrefill.train.store import Store
-from anyrefill.train.trained import Trained, begin
+from anyrefill.train.trained import Trained, begin, check_beginning
 from anyrefill.train.validate import sample_sheet, validation_loss
 
 __all__ = ["training"]
@@ -231,6 +231,7 @@ class _Run:
 def _prepare(config: TrainConfig) -> Generator[Cached, None, _Run]:
     """Load, encode, and put everything in its place."""
     task, world = tasks.get(config.task), join(config.device, config.batch // config.draws)
+    check_beginning(config)
     dtype: torch.dtype = getattr(torch, config.dtype)
     base = find_base(config.backbone)
     backbone = FluxFill.load(base, device=world.device, dtype=dtype, parts=(), quantize=config.quantize)

@@ -2,12 +2,10 @@
 
 import hashlib
 from dataclasses import asdict
-from importlib.util import find_spec
 
 from accelerate import PartialState
 from accelerate.tracking import GeneralTracker, TensorBoardTracker, TrackioTracker, WandBTracker
 
-from anyrefill.errors import UserError
 from anyrefill.train.config import TrainConfig
 
 __all__ = ["PROJECT", "tracker"]
@@ -17,14 +15,8 @@ PROJECT = "anyrefill"
 
 
 def tracker(config: TrainConfig) -> GeneralTracker:
-    """Begin to tell the tracker that a run asks for about it, or go on with what it knows of that folder's run.
-
-    Raises:
-        UserError: it is not installed.
-    """
+    """Begin to tell the tracker that a run asks for about it, or go on with what it knows of that folder's run."""
     track, folder = str(config.track), config.out.absolute()
-    if find_spec(track) is None:
-        raise UserError(f"--track {track} needs {track}: pip install {track}, or leave the option out.")
     PartialState()  # whose logger the trackers write to
     if track == "tensorboard":
         found = TensorBoardTracker(track, folder)

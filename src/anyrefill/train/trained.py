@@ -22,7 +22,7 @@ from anyrefill.tasks import Task
 from anyrefill.train.config import Kind, TrainConfig
 from anyrefill.types import Pooled
 
-__all__ = ["LoraInTraining", "PromptInTraining", "Trained", "begin", "take_on"]
+__all__ = ["LoraInTraining", "PromptInTraining", "Trained", "begin", "check_beginning", "take_on"]
 
 
 @runtime_checkable
@@ -127,6 +127,18 @@ def begin(config: TrainConfig, task: Task, backbone: FluxFill) -> tuple[Trained,
         return trained, ""
     path = find_adapter(config.start_from, embedded=config.backbone == "micro")
     return trained, take_on(path, trained, backbone)
+
+
+def check_beginning(config: TrainConfig) -> None:
+    """Refuse layers that have no such name and a beginning that is no adapter, before minutes of encoding.
+
+    Raises:
+        UserError: one of them.
+    """
+    if config.kind == "lora":
+        resolve_targets(config.targets)
+    if config.start_from is not None:
+        read_passport(find_adapter(config.start_from, embedded=config.backbone == "micro"))
 
 
 @torch.no_grad()
