@@ -251,6 +251,17 @@ def test_a_passport_from_another_version_is_refused(backbone: FluxFill, tmp_path
         load_adapter(tmp_path / "a", backbone)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("rank", "4"), ("targets", "attn.to_q"), ("targets", [1]), ("steps_paint", 1.5), ("temperature_paint", "hot")],
+)
+def test_a_forged_passport_is_refused(backbone: FluxFill, tmp_path: Path, name: str, value: object) -> None:
+    passport = save_random_adapter(backbone, tmp_path / "a")
+    edit(tmp_path / "a", header={"anyrefill": json.dumps({**json.loads(passport.to_json()), name: value})})
+    with pytest.raises(UserError, match=f"its passport cannot be read .*{name} cannot be"):
+        load_adapter(tmp_path / "a", backbone)
+
+
 def test_a_passport_that_lies_is_not_saved(backbone: FluxFill, tmp_path: Path) -> None:
     passport = save_random_adapter(backbone, tmp_path / "a")
     load_adapter(tmp_path / "a", backbone)

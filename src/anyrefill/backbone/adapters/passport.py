@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass, fields
-from typing import Any, cast
+from typing import Any, cast, get_origin, get_type_hints
 
 from anyrefill.errors import UserError
 
@@ -84,7 +84,17 @@ class Passport:
                 key: tuple(cast(list[str], value)) if isinstance(value, list) else value
                 for key, value in entries.items()
             }
+            kinds = get_type_hints(cls)
+            for name in entries.keys() & kinds.keys():
+                _check_kind(name, entries[name], kinds[name])
             return cls(**entries)
         except (ValueError, TypeError, AttributeError) as error:
             names = ", ".join(field.name for field in fields(cls))
             raise UserError(f"its passport cannot be read ({error}); this version knows {names}") from error
+
+
+def _check_kind(name: str, value: object, kind: Any) -> None:  # noqa: ANN401  # a type, or a union of types
+    """Refuse a value of another type than its field's; a whole number is a float, too."""
+    inside = isinstance(value, tuple) and all(isinstance(part, str) for part in cast("tuple[object, ...]", value))
+    if not (inside if get_origin(kind) is tuple else isinstance(value, int | float if kind is float else kind)):
+        raise TypeError(f"{name} cannot be {value!r}")
