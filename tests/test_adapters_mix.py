@@ -1,5 +1,6 @@
 """Several adapters at once: read, agreed upon or refused, and nothing but the weighed sum of their changes."""
 
+import shutil
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -115,8 +116,10 @@ def test_unsaid_weights_are_equal_shares_and_a_prompt_has_none(
         return [weight for _, weight in find_adapters((), text, embedded=False)]
 
     assert asked(str(two[0])) == [1.0]
-    assert asked(mix) == pytest.approx([2**-0.5] * 2)
-    assert asked(f"{two[0]}:1+{two[1]}") == pytest.approx([1.0, 2**-0.5])
+    assert asked(mix) == pytest.approx([0.65] * 2)
+    assert asked(f"{two[0]}:1+{two[1]}") == pytest.approx([1.0, 0.65])
+    copies = [shutil.copy(two[0], tmp_path / name) for name in "abcd"]
+    assert asked("+".join(map(str, copies))) == pytest.approx([0.65**2] * 4)
     passport = agreed(two[:1])
     assert passport is not None
     prompt = inject_prompt(backbone, "old and bold", tokens=4)
@@ -188,7 +191,7 @@ def test_a_painter_paints_with_several(as_micro: Path, tmp_path: Path) -> None:
     words = [anyrefill.tasks.get(name).prompt for name in ("deblur", "colorization")]
     assert painter.task.prompt == join_prompts(words)
     assert isinstance(painter.backbone, FluxFill)
-    expected = mixed(FluxFill.load(as_micro), [own, shipped], [0.5, 2**-0.5])
+    expected = mixed(FluxFill.load(as_micro), [own, shipped], [0.5, 0.65])
     torch.testing.assert_close(predict(painter.backbone), predict(expected), atol=1e-5, rtol=1e-5)
 
 
