@@ -473,3 +473,15 @@ def test_photographs_take_no_options_of_another_kind_of_pair(
     run: Run, task: str, words: tuple[str, ...], why: str
 ) -> None:
     refused(run("curate", task, "photos", "--out", "pairs", *words), why)
+
+
+def test_threads_are_told_to_sleep_soon_before_torch_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    cli.main(["tasks"])
+    assert os.environ["GOMP_SPINCOUNT"] == "7", "what the user set stays"
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    cli.main(["tasks"])
+    assert os.environ["GOMP_SPINCOUNT"] == "10000"
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    look = "import sys, anyrefill.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", look], check=False).returncode == 0, "so it is read"
