@@ -3,7 +3,8 @@
     python -m benchmarks.products                     # half a minute; one thread, CPU time, all forms in turns
 
 Sizes are those of micro's blocks: 16, 64 and 128 rows for a quarter of a panel, a panel and a canvas, 1024 for sixteen
-panels. `engine/products.py` chooses by what this printed on processors with AVX2, AVX-512 and AMX.
+panels. `engine/products.py` chooses by what this printed with AVX2 alone, and elsewhere by older trials with AMX
+(docs/log.md).
 """
 
 from collections.abc import Callable
