@@ -3,10 +3,10 @@
     python -m recipes.world.fetch
     python -m recipes.world.scenes --split train --count 32000 --seed 0
     python -m recipes.world.scenes --split test --count 1000 --seed 1
-    python -m recipes.world.scenes --split train --count 6800 --seed 2 --subjects
+    python -m recipes.world.scenes --split train --count 16000 --seed 2 --subjects
     python -m recipes.world.scenes --split test --count 500 --seed 3 --subjects     # people and rooms: world/render.py
     python -m recipes.heldout                              # up to 128 pairs a task in ~/.cache/anyrefill/heldout
-    python -m recipes.heldout --split train                # up to 2000 (image-to-segment: 6000) in .../pairs/TASK-train
+    python -m recipes.heldout --split train                # up to 2000 (MORE: up to 16,000) in .../pairs/TASK-train
     python -m recipes.heldout --split train --task age
 
 A folder that is there already is left alone: remove it to make it anew. Every photograph, cut-out, emoji, person, room
@@ -107,7 +107,7 @@ SOURCES: Mapping[str, Source] = {
 
 TASKS = tuple(SOURCES)
 COUNTS = {"train": 2000, "test": 128}
-MORE = {("image-to-segment", "train"): 6000}
+MORE = {("image-to-segment", "train"): 16_000} | {(task, "train"): 6000 for task in ("age", "gender", "relight")}
 """Where `COUNTS` do not do."""
 
 

@@ -65,8 +65,8 @@ def renders(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("make", "count", "changes"),
     [
-        (render_pairs.age_pairs, 12, ("child", "young", "old")),
-        (partial(render_pairs.gender_pairs, described=0.0), 6, ("woman", "man")),
+        (render_pairs.age_pairs, 24, ("child", "young", "old")),
+        (partial(render_pairs.gender_pairs, described=0.0), 12, ("woman", "man")),
         (render_pairs.both_pairs, 12, ()),
     ],
 )
@@ -131,9 +131,32 @@ def test_an_edits_mask_covers_both_states(renders: Path) -> None:
 
 def test_relighting_keeps_the_person_and_names_the_light(renders: Path) -> None:
     pairs = list(render_pairs.relight_pairs("train", root=renders))
-    assert {pair.caption for pair in pairs} == {"warm light from the left", "cold light from above"}
-    assert len(pairs) == 4
+    lights = [pair.caption for pair in pairs]
+    assert sorted(set(lights[:4])) == ["cold light from above", "warm light from the left"]
+    assert sorted(set(lights[4:])) == ["cold light from above", "warm light from the right"]
+    assert len(pairs) == 8
     assert all(pair.mask is None for pair in pairs)
+
+
+def test_pairs_to_train_on_come_a_second_time_mirrored(renders: Path) -> None:
+    pairs = list(render_pairs.relight_pairs("train", root=renders))
+    for pair, mirror in zip(pairs[:4], pairs[4:], strict=True):
+        assert torch.equal(pair.reference.flip(-1), mirror.reference)
+        assert torch.equal(pair.target.flip(-1), mirror.target)
+        assert mirror.caption == pair.caption.replace("left", "right")
+        assert mirror.extra["to"] == str(pair.extra["to"]).replace("left", "right")
+    edits = list(render_pairs.age_pairs("train", root=renders))
+    first, mirror = edits[0], edits[len(edits) // 2]
+    assert first.mask is not None
+    assert mirror.mask is not None
+    assert torch.equal(first.mask.flip(-1), mirror.mask)
+    assert mirror.caption == first.caption
+
+
+def test_held_out_pairs_are_not_mirrored(renders: Path) -> None:
+    (renders / "people" / "train").rename(renders / "people" / "test")
+    assert len(list(render_pairs.relight_pairs("test", root=renders))) == 4
+    assert len(list(render_pairs.age_pairs("test", root=renders))) == 24
 
 
 def test_a_seed_orders_the_pairs(renders: Path) -> None:

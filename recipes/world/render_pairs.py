@@ -8,6 +8,7 @@ seed alone, so that the first N pairs are as varied as N pairs can be. The split
 """
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import permutations, zip_longest
@@ -158,13 +159,39 @@ def edits(
         )  # fmt: skip
 
 
+def mirrored(pair: Pair) -> Pair:
+    """Return a pair as a mirror shows it, left and right changed in its words, too."""
+    return replace(
+        pair, reference=pair.reference.flip(-1), target=pair.target.flip(-1),
+        mask=None if pair.mask is None else pair.mask.flip(-1), caption=_mirrored_words(pair.caption),
+        extra={key: _mirrored_words(told) if isinstance(told, str) else told for key, told in pair.extra.items()},
+    )  # fmt: skip
+
+
+def _mirrored_words(text: str) -> str:
+    """Return a text with left for right and right for left."""
+    other = {"left": "right", "right": "left"}
+    return re.sub(r"\b(left|right)\b", lambda found: other[found[0]], text)
+
+
+def _with_mirrors(pairs: Callable[[], Iterator[Pair]], split: str) -> Iterator[Pair]:
+    """Yield the pairs; those to train on a second time, mirrored, when all were yielded once."""
+    yield from pairs()
+    if split == "train":
+        yield from map(mirrored, pairs())
+
+
 def age_pairs(split: str, seed: int = 0, root: Path = RENDERS) -> Iterator[Pair]:
-    """Yield one person at two ages; the caption names the age to paint: "an old woman"."""
-    return edits(split, lambda a, b: _lit(a, b) and a.gender == b.gender and a.age != b.age, _person, seed, root)
+    """Yield one person at two ages; the caption names the age to paint: "an old woman"; to train on mirrored, too."""
+
+    def allowed(before: Shot, after: Shot) -> bool:
+        return _lit(before, after) and before.gender == after.gender and before.age != after.age
+
+    return _with_mirrors(lambda: edits(split, allowed, _person, seed, root), split)
 
 
 def gender_pairs(split: str, seed: int = 0, root: Path = RENDERS, *, described: float | None = None) -> Iterator[Pair]:
-    """Yield one person as woman and man of one age; the caption names what to paint: "an old man".
+    """Yield one person as woman and man of one age, to train on mirrored, too; the caption names what: "an old man".
 
     Args:
         split: of the people.
@@ -180,7 +207,10 @@ def gender_pairs(split: str, seed: int = 0, root: Path = RENDERS, *, described: 
     def words(shot: Shot) -> str:
         return f"{_person(shot)} {_hair(shot)}" if random.random() < share else _person(shot)
 
-    return edits(split, lambda a, b: _lit(a, b) and a.gender != b.gender and a.age == b.age, words, seed, root)
+    def allowed(before: Shot, after: Shot) -> bool:
+        return _lit(before, after) and before.gender != after.gender and before.age == after.age
+
+    return _with_mirrors(lambda: edits(split, allowed, words, seed, root), split)
 
 
 def both_pairs(split: str, seed: int = 0, root: Path = RENDERS) -> Iterator[Pair]:
@@ -205,9 +235,15 @@ def _lit_anew(split: str, allowed: Callable[[Shot, Shot], bool], seed: int, root
 
 
 def relight_pairs(split: str, seed: int = 0, root: Path = RENDERS) -> Iterator[Pair]:
-    """Yield one state of a person in two lights; the caption names the light to paint; the backdrop is lit, too."""
-    pairs = edits(split, lambda a, b: a.words == b.words and a.light != b.light, lambda shot: shot.light, seed, root)
-    return (replace(pair, mask=None) for pair in pairs)
+    """Yield one state of a person in two lights, to train on mirrored, too; the caption names the light to paint.
+
+    The backdrop is lit, too, so there is no mask.
+    """
+
+    def pairs() -> Iterator[Pair]:
+        return edits(split, lambda a, b: a.words == b.words and a.light != b.light, lambda shot: shot.light, seed, root)
+
+    return (replace(pair, mask=None) for pair in _with_mirrors(pairs, split))
 
 
 def inpainting_pairs(split: str, seed: int = 0, root: Path = RENDERS) -> Iterator[Pair]:

@@ -1,7 +1,7 @@
 """Scenes: cut-outs on photographs, with a caption and an exact mask of what was pasted.
 
     python -m recipes.world.scenes --count 30000 --split train --seed 0    # about 3 minutes on one core
-    python -m recipes.world.scenes --count 7000 --split train --seed 2 --subjects
+    python -m recipes.world.scenes --count 16000 --split train --seed 2 --subjects
 
 A scene is 160 x 160 pixels, so that a 128-pixel panel can be cut from it at several places and turns. With --subjects
 one or two objects stand before a place, a sky or a surface that has no subject of its own, so that the mask marks all
@@ -30,6 +30,8 @@ LOOKED = 0.1
 """Share of the other backgrounds of subjects to train on that are views of panoramas."""
 OTHERS = 0.3
 """Share of the objects of subjects to train on that are icons of furniture and clip art."""
+TINTED = 0.4
+"""Share of the objects of subjects to train on whose colours are changed, so that their outline tells more of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +74,20 @@ def read_cutout(source: Source, side: int = 256) -> Image.Image | None:
     return image if min(image.size) >= 24 else None
 
 
+def tinted(image: Image.Image, random: np.random.Generator) -> Image.Image:
+    """Return an RGBA object in other colours: hue by up to 30 degrees, saturation, gamma and gain of each channel."""
+    hue, saturation, value = image.convert("RGB").convert("HSV").split()
+    turn, share = int(random.integers(-21, 22)), random.uniform(0.3, 1.5)
+    turned = Image.merge(
+        "HSV", (hue.point([(i + turn) % 256 for i in range(256)]), saturation.point(lambda v: v * share), value)
+    )
+    gamma, gains = random.uniform(0.7, 1.4), random.uniform(0.75, 1.25, 3)
+    curves = [round(min(1.0, gain * (i / 255) ** gamma) * 255) for gain in gains for i in range(256)]
+    out = turned.convert("RGB").point(curves)
+    out.putalpha(image.getchannel("A"))
+    return out
+
+
 class Composer:
     """Composes scenes of one split; the same generator gives the same scenes."""
 
@@ -84,6 +100,7 @@ class Composer:
             subjects: whether every scene has one or two objects, and its background no subject of its own.
         """
         held_out, self.subjects = split == "test", subjects
+        self.tints = TINTED if subjects and not held_out else 0.0
         chosen = photos(world, held_out=held_out, stages=subjects)
         if subjects:  # there are few of them: a photograph that two packages hold must not count twice
             chosen = list({(s.path.stem, s.caption): s for s in chosen}.values())
@@ -124,6 +141,8 @@ class Composer:
     def paste(self, scene: Image.Image, mask: Image.Image, largest: float, random: np.random.Generator) -> str:
         """Paste one object in place, write its mask and return its caption."""
         image, caption = self.pick(random)
+        if self.tints and random.random() < self.tints:
+            image = tinted(image, random)
         scale = random.uniform(0.3, largest) * SIDE / max(image.size)
         size = (max(8, round(image.width * scale)), max(8, round(image.height * scale)))
         image = image.resize(size, Image.Resampling.LANCZOS)
