@@ -191,7 +191,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     for name in options.task or [name for name in WITHHELD if name not in known()]:
-        store_by_task(SCORES, known() | {name: compare(name, options)})
+        compared = compare(name, options)
+        store_by_task(SCORES, known() | {name: compared})
     write_text(PAGE, page(known()))
 
 
