@@ -17,6 +17,7 @@ from anyrefill import UserError, cli
 from anyrefill.backbone.adapters.convert import parse, render
 from anyrefill.backbone.adapters.factors import Factors, fuse, split
 from anyrefill.backbone.adapters.files import convert_adapter, load_adapter, read_passport
+from anyrefill.backbone.adapters.find import find_adapter
 from anyrefill.backbone.adapters.layouts import Layout, layers_of, module_key, module_of
 from anyrefill.backbone.adapters.lora import TARGETS, linear_layers
 from anyrefill.backbone.fill import FluxFill
@@ -296,6 +297,49 @@ def test_keys_that_contradict_are_refused(backbone: FluxFill, tmp_path: Path) ->
     save_file(pair("img_in", 384, 32) | {"img_in.lora_up.weight": random(32, 5)}, tmp_path / "odd")
     with pytest.raises(UserError, match=r"cannot be multiplied for img_in: \(2, 384\) and \(32, 5\)"):
         load_adapter(tmp_path / "odd", backbone, foreign=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ("[1]", "its lora_adapter_metadata is no object of JSON"),
+        ("5", "its lora_adapter_metadata is no object of JSON"),
+        ("{", "its lora_adapter_metadata is not valid JSON"),
+        ("[" * 99_999, "its lora_adapter_metadata is not valid JSON"),
+        ('{"transformer.lora_alpha": "8"}', "an alpha in it is no number"),
+        ('{"transformer.lora_alpha": NaN}', "an alpha in it is no number"),
+        ('{"transformer.alpha_pattern": [8]}', "an alpha in it is no number"),
+        ('{"transformer.alpha_pattern": {"to_q": null}}', "an alpha in it is no number"),
+        ('{"transformer.alpha_pattern": {"to_(q": 8}}', "a name in its alpha_pattern is none"),
+    ],
+)
+def test_a_damaged_header_is_refused(tmp_path: Path, settings: str, complaint: str) -> None:
+    save_file(pair("img_in", 384, 32), tmp_path / "a", metadata={"lora_adapter_metadata": settings})
+    with pytest.raises(UserError, match=f"a has a damaged header: {complaint}"):
+        convert_adapter(tmp_path / "a", tmp_path / "b", "bfl")
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("alpha", [[1.0, 2.0], float("nan"), float("inf")])
+def test_an_alpha_that_is_no_number_is_refused(tmp_path: Path, alpha: object) -> None:
+    save_file(pair("img_in", 384, 32) | {"img_in.alpha": torch.tensor(alpha)}, tmp_path / "a")
+    with pytest.raises(UserError, match="a has an alpha that is no number for img_in"):
+        convert_adapter(tmp_path / "a", tmp_path / "b", "diffusers")
+    assert not (tmp_path / "b").exists()
+
+
+def test_two_pairs_of_factors_for_one_layer_are_refused(tmp_path: Path) -> None:
+    first = pair("img_in", 384, 32)
+    second = {key.replace("lora_down", "lora_A").replace("lora_up", "lora_B"): 2 * part for key, part in first.items()}
+    save_file(first | second, tmp_path / "a")
+    with pytest.raises(UserError, match=r"a has two pairs of factors for: img_in \(1 in all\)"):
+        convert_adapter(tmp_path / "a", tmp_path / "b", "diffusers")
+    assert not (tmp_path / "b").exists()
+
+
+def test_the_home_of_nobody_holds_no_adapter() -> None:
+    with pytest.raises(UserError, match="There is no adapter ~nobody-of-that-name: nobody here has that home folder"):
+        find_adapter("~nobody-of-that-name")
 
 
 @settings(deadline=None, max_examples=40)

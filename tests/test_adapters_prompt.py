@@ -11,7 +11,7 @@ from anyrefill import Canvas, UserError
 from anyrefill.backbone import Condition, Text
 from anyrefill.backbone.adapters.files import convert_adapter, load_adapter
 from anyrefill.backbone.adapters.passport import Passport
-from anyrefill.backbone.adapters.prompt import PromptTokens, inject_prompt, load_prompt, save_prompt
+from anyrefill.backbone.adapters.prompt import TENSOR, PromptTokens, inject_prompt, load_prompt, save_prompt
 from anyrefill.backbone.fill import FluxFill
 from random_adapter import predict
 from tiny_checkpoint import save_tiny_checkpoint
@@ -170,6 +170,10 @@ def test_prompts_that_do_not_fit_are_refused(backbone: FluxFill, tmp_path: Path)
     save_file({"x": torch.zeros(2)}, path, metadata={"anyrefill": passport.to_json()})
     with pytest.raises(UserError, match="is no prompt: it should hold clip.prompt_tokens and nothing else"):
         load_prompt(path, backbone)
+    for shape in ((50,), (49, 24), (1, 50, 24)):
+        save_file({TENSOR: torch.zeros(shape)}, path, metadata={"anyrefill": passport.to_json()})
+        with pytest.raises(UserError, match=f"is damaged: 50 tokens are in its passport, and {TENSOR} is "):
+            load_prompt(path, backbone)
     save_file({"x": torch.zeros(2)}, path, metadata={"anyrefill": replace(passport, kind="lora").to_json()})
     with pytest.raises(UserError, match="is an adapter of the kind 'lora', not a prompt"):
         load_prompt(path, backbone)

@@ -262,6 +262,13 @@ def test_a_forged_passport_is_refused(backbone: FluxFill, tmp_path: Path, name: 
         load_adapter(tmp_path / "a", backbone)
 
 
+def test_a_passport_too_deep_is_refused(backbone: FluxFill, tmp_path: Path) -> None:
+    save_random_adapter(backbone, tmp_path / "a")
+    edit(tmp_path / "a", header={"anyrefill": "[" * 99_999})
+    with pytest.raises(UserError, match="its passport cannot be read"):
+        load_adapter(tmp_path / "a", backbone)
+
+
 def test_a_passport_that_lies_is_not_saved(backbone: FluxFill, tmp_path: Path) -> None:
     passport = save_random_adapter(backbone, tmp_path / "a")
     load_adapter(tmp_path / "a", backbone)

@@ -387,6 +387,18 @@ def test_a_report_of_scores_takes_the_place_of_no_task_and_no_adapter(run: Run) 
         assert Path(name).read_text() == "mine"
 
 
+@pytest.mark.parametrize("words", [("deblur",), ("backbone",), ("--all",)])
+def test_a_report_of_scores_takes_the_place_of_no_held_out_pairs(
+    run: Run, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(Path.cwd()))
+    taken = Path.cwd() / ".cache" / "anyrefill" / "heldout" / "deblur" / "metadata.jsonl"
+    taken.parent.mkdir(parents=True)
+    taken.write_text("mine")
+    refused(run("evaluate", *words, "--json", taken), f"Cannot write {taken}: {taken.parents[1]} is to be read.")
+    assert taken.read_text() == "mine"
+
+
 def test_help_needs_no_torch() -> None:
     code = "import sys; from anyrefill import cli; cli.main(['--help']); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

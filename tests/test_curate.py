@@ -290,12 +290,38 @@ def test_a_table_is_read_and_a_hole_is_needed_where_a_task_paints_one(elsewhere:
         ("t.jsonl", "[1]", "expected an object"),
         ("t.csv", "", "lists no pair"),
         ("t.txt", "", r"must end in \.csv or \.jsonl"),
+        ("t.jsonl", "[" * 99_999, "line 1: .* brackets too deep"),
+        ("t.jsonl", f'{{"reference": {"1" * 5000}}}', "line 1: a number in this JSON is too long"),
+        ("t.jsonl", '{"reference": "a", "target": "b", "caption": "\\ud800"}', "row 1: the caption must be text"),
+        ("t.jsonl", '{"reference": "a\\u0000", "target": "b"}', "row 1: no file can have the name of the reference"),
+        ("t.jsonl", '{"reference": "a", "target": "\\ud800"}', "row 1: no file can have the name of the target"),
+        ("t.csv", f"reference,target\na,{'b' * 200_000}\n", r"Cannot read .*t\.csv: field larger than field limit"),
     ],
 )
 def test_a_bad_table_is_told(tmp_path: Path, name: str, text: str, sentence: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(UserError, match=sentence):
         curate.list_table(tmp_path / name)
+
+
+def test_a_quoted_field_of_a_table_goes_over_lines(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text('reference,target,caption\na,b,"two\nlines"\nc,d,one\u2028line\n', encoding="utf-8")
+    assert [one.caption for one in curate.list_table(tmp_path / "t.csv")] == ["two\nlines", "one\u2028line"]
+
+
+def test_thin_strokes_of_a_mask_stay_where_a_square_is_cut_out(tmp_path: Path) -> None:
+    for name in ("left", "right"):
+        a_picture(tmp_path / name / "a.png", (320, 256))
+    mask = Image.new("L", (320, 256))
+    mask.paste(255, (0, 100, 320, 101))
+    (tmp_path / "masks").mkdir()
+    mask.save(tmp_path / "masks" / "a.png")
+    listed = curate.list_folders(tmp_path / "left", tmp_path / "right", tmp_path / "masks")
+    (one,) = curate.read_listed(tasks.get("ref-inpainting"), listed, side=32)
+    assert one.pair is not None
+    assert one.pair.mask is not None
+    assert one.pair.mask[0].nonzero()[:, 0].unique().tolist() == [100 * 32 // 256]
+    assert one.pair.mask[0, 12].all()
 
 
 Run = Callable[..., tuple[int, str, str]]
@@ -337,6 +363,9 @@ def test_the_command_reports_all(run: Run, album: Path) -> None:
         (["nowhere"], "There is no folder nowhere."),
         (["album", "--degrade", "rust"], "There is no degradation 'rust'; there are blur, noise,"),
         (["album", "--foreground", "sam"], "--foreground must be u2netp, or GroundingDINO and SAM 2"),
+        (["album", "--device", "abacus"], "there is no device 'abacus'"),
+        (["album", "--depth", "nobody/nothing", "--device", "xpu"], "this machine has no xpu device"),
+        (["album", "--json", "pairs"], "Cannot write pairs: the folder of pairs is to be there."),
     ],
 )
 def test_a_mistake_is_one_sentence(
@@ -347,6 +376,11 @@ def test_a_mistake_is_one_sentence(
     assert (code, told) == (2, "")
     assert sentence in err.splitlines()[-1]
     assert not Path("pairs").exists()
+
+
+def test_views_are_matched_on_a_device_that_is_there(run: Run, album: Path) -> None:
+    code, _, err = run("ref-inpainting", album, "--device", "xpu", "--out", album.parent / "pairs")
+    assert (code, "this machine has no xpu device" in err) == (2, True)
 
 
 def test_a_task_of_collected_pairs_says_so(album: Path) -> None:
@@ -362,6 +396,19 @@ def test_a_metadata_file_that_cannot_be_read_is_told(album: Path) -> None:
     (album / "metadata.jsonl").write_text('{"name": "a.png"}')
     with pytest.raises(UserError, match="line 1: expected an object with file_name"):
         curate.find_photos(album)
+    (album / "metadata.jsonl").write_text('{"file_name": "a.png"}\n{"file_name": "cut.png", "text": "\\ud800"}')
+    with pytest.raises(UserError, match="line 2: the text must be text"):
+        curate.find_photos(album)
+
+
+def test_words_that_cannot_be_read_are_told(album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    (album / "deep" / "metadata.jsonl").unlink()
+    with pytest.raises(UserError, match=r"Cannot read .*a\.txt: Permission denied"):
+        curate.find_photos(album)
 
 
 def test_a_name_that_is_no_text_is_written_with_backslashes(tmp_path: Path) -> None:
@@ -369,6 +416,18 @@ def test_a_name_that_is_no_text_is_written_with_backslashes(tmp_path: Path) -> N
     report, folder = made(tmp_path / "album")
     assert report.pairs == 1
     assert "\\xfc.png" in lines(folder / "manifest.jsonl")[0]["sources"][0]["file"]  # type: ignore[index]
+
+
+def test_a_reason_with_a_name_that_is_no_text_is_written(run: Run, tmp_path: Path) -> None:
+    a_picture(tmp_path / "album" / "a.png")
+    (tmp_path / "album" / os.fsdecode(b"torn\xfc.png")).write_bytes(b"torn")
+    code, _, _ = run(
+        "deblur", tmp_path / "album", "--size", 32, "--out", tmp_path / "out", "--json", tmp_path / "r.json"
+    )
+    assert code == 0
+    for report in (tmp_path / "r.json", tmp_path / "out" / CURATION):
+        (rejection,) = json.loads(report.read_text(encoding="utf-8"))["rejections"]
+        assert "torn\udcfc.png is not a picture" in rejection["reason"]
 
 
 def test_square_is_the_middle() -> None:

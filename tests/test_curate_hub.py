@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from transformers import (
     BertConfig,
     BertTokenizer,
@@ -32,6 +33,7 @@ from anyrefill import Photo, UserError
 from anyrefill.curate import annotators
 from anyrefill.curate.annotators.depth import spread
 from anyrefill.curate.annotators.grounded_sam import GroundedSam
+from anyrefill.curate.annotators.hub import pretrained
 from panels import random_panel
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", "?", "a", "cat", "the", "main", "subject")
@@ -234,6 +236,29 @@ def test_another_kind_of_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "unheard-of"}))
     with pytest.raises(UserError, match="cannot be used as AutoImageProcessor|is not on this machine"):
         annotators.load_depth(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (
+            ImportError("\nProcessor requires the num2words library. Run pip"),
+            "a package that is not installed: Processor",
+        ),
+        (RuntimeError("size mismatch for weight"), "cannot be used as Model: size mismatch for weight"),
+        (SafetensorError("header too large"), "cannot be used as Model: header too large"),
+        (ValueError(""), "cannot be used as Model: ValueError"),
+        (OSError(), "Cannot download it: OSError"),
+    ],
+)
+def test_whatever_keeps_a_model_from_loading_is_one_sentence(error: Exception, sentence: str) -> None:
+    class Model:
+        @staticmethod
+        def from_pretrained(_name: str, **_more: object) -> None:
+            raise error
+
+    with pytest.raises(UserError, match=sentence):
+        pretrained(Model, "it", download=True)
 
 
 @pytest.mark.parametrize("name", ["u2", "only-one-model", ""])

@@ -2,6 +2,7 @@
 
 import pickle
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -259,6 +260,14 @@ def test_scene_files_are_read(tmp_path: Path, write: object) -> None:
         curate.read_scenes(tmp_path, Path("/root"), (0.95, 1.0))
 
 
+def test_a_share_just_outside_the_range_does_not_read_as_inside(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        images.save(images.to_pil(random_panel(32, 32)), tmp_path / name)
+    (two,) = curate.list_views(curate.find_photos(tmp_path))
+    (one,) = curate.from_views(tasks.get("ref-inpainting"), [replace(two, overlap=0.396)], side=32)
+    assert one.reason == "Its views share 39.6%, not 40% to 70%."
+
+
 class Evil:
     """Would run a command when unpickled."""
 
@@ -285,6 +294,39 @@ def test_what_is_no_scene_file_is_refused(tmp_path: Path) -> None:
         archive.writestr("x.npy", b"")
     with pytest.raises(UserError, match=r"is no scene file of MegaDepth: .*image_paths"):
         curate.read_scenes(tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "why"),
+    [
+        ({"overlap_matrix": np.full((3, 3), 0.5)}, "there are 2 photographs, and pairs of more"),
+        ({"overlap_matrix": np.array([["a", "b"], ["c", "d"]])}, "ufunc"),
+        ({"pair_infos": np.array([1, 2], dtype=object)}, "not subscriptable"),
+        (
+            {"image_paths": np.array("a", dtype=object), "overlap_matrix": np.full((2, 2), 0.5)},
+            "image_paths is no list",
+        ),
+    ],
+)
+def test_a_scene_file_that_contradicts_itself_is_refused(
+    tmp_path: Path, arrays: dict[str, np.ndarray], why: str
+) -> None:
+    np.savez(tmp_path / "a.npz", **{"image_paths": np.array(["a", "b"], dtype=object)} | arrays)
+    with pytest.raises(UserError, match=rf"a\.npz is no scene file of MegaDepth: .*{why}"):
+        curate.read_scenes(tmp_path, tmp_path)
+
+
+def test_a_damaged_scene_file_is_refused(tmp_path: Path) -> None:
+    paths = np.array([f"{index}.png" for index in range(40)], dtype=object)
+    matrix = np.random.default_rng(0).random((40, 40))
+    np.savez_compressed(tmp_path / "a.npz", image_paths=paths, overlap_matrix=matrix)
+    whole = (tmp_path / "a.npz").read_bytes()
+    for at in range(400, len(whole), 97):
+        (tmp_path / "a.npz").write_bytes(
+            whole[:at] + bytes(byte ^ 0x5A for byte in whole[at : at + 64]) + whole[at + 64 :]
+        )
+        with pytest.raises(UserError, match=r"a\.npz is no scene file of MegaDepth"):
+            curate.read_scenes(tmp_path, tmp_path)
 
 
 def test_missing_weights_and_packages_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

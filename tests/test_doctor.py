@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ from anyrefill.doctor.page import html_page
 from anyrefill.doctor.report import SEVERITIES
 from anyrefill.doctor.shift import find_shift
 from anyrefill.metrics import luma
-from anyrefill.pairs import METADATA, Photo
+from anyrefill.pairs import METADATA, PairFolder, Photo
 
 PHOTOS = Path(cli.__file__).parents[1] / "assets" / "photos"
 CORNERS = ((0, 0), (0, 128), (128, 0), (128, 128), (64, 64))
@@ -385,6 +386,33 @@ def test_a_near_leak_is_found_and_what_could_not_be_compared_is_said(desk: Desk,
     assert f"{other.folder} too (line 4)" in report.findings[0].sentence
 
 
+def test_another_folder_inside_or_beside_is_called_by_its_name(
+    desk: Desk, clean: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder, other in ((desk.folder, desk.folder / "test"), (Path(), Path("../beside"))):
+        monkeypatch.chdir(desk.folder)
+        shutil.copytree(clean, other)
+        leaks = [finding for finding in examine(folder, against=(other,)).findings if finding.check == "leak"]
+        assert [f" is in {other} too (line {line})" in leaks[line - 1].sentence for line in range(1, 21)] == [True] * 20
+        shutil.rmtree(other)
+
+
+def test_a_picture_that_cannot_be_read_is_called_by_its_name_in_the_folder(desk: Desk) -> None:
+    desk.file(2).write_bytes(b"")
+    Image.new("L", (128, 128)).save(desk.file(5, "mask"))
+    sentences = [finding.sentence for finding in desk.examine().findings]
+    assert sentences[0].startswith("target/000001.png is empty")
+    assert sentences[1].startswith("The mask mask/000004.png is empty")
+
+
+def test_a_name_that_is_no_text_is_in_both_reports(desk: Desk, tmp_path: Path) -> None:
+    shutil.copy(desk.file(1), desk.folder / os.fsdecode(b"new\xfc.png"))
+    cli.main(["doctor", str(desk.folder), "--json", str(tmp_path / "r.json"), "--html", str(tmp_path / "r.html")])
+    (finding,) = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))["findings"]
+    assert "No line names new\udcfc.png" in finding["sentence"]
+    assert "No line names new\\udcfc.png" in (tmp_path / "r.html").read_text(encoding="utf-8")
+
+
 def test_two_missing_files_of_a_line_are_two_findings(desk: Desk) -> None:
     for part in ("reference", "target"):
         desk.file(3, part).unlink()
@@ -426,6 +454,15 @@ def test_json_too_deep_is_one_broken_line(desk: Desk) -> None:
     with (desk.folder / METADATA).open("a") as lines:
         lines.write("\n" + "[" * 99_999)
     assert named(examine(desk.folder)) == {("broken-line", len(desk.rows) + 1)}
+
+
+def test_a_name_too_long_for_any_file_is_one_broken_line(desk: Desk) -> None:
+    desk.row(4)["target_file_name"] = "x" * 300 + ".png"
+    report = desk.examine()
+    assert named(report) == {("broken-line", 4), ("unlisted", None)}
+    assert "File name too long: repair or delete the line." in report.findings[0].sentence
+    with pytest.raises(UserError, match="line 4: cannot read .*: File name too long"):
+        PairFolder(desk.folder)
 
 
 def test_near_hashes_are_found_as_by_comparing_all() -> None:
@@ -500,6 +537,7 @@ def test_misuse_is_one_sentence(desk: Desk, tmp_path: Path, capsys: pytest.Captu
         ([folder, "--task", "sing"], "There is no task 'sing'"),
         ([folder, "--against", folder], "cannot be compared with itself"),
         ([folder, "--html", "a", "--json", "a"], "give two files"),
+        ([folder, "--html", str(tmp_path / "a"), "--json", str(empty / ".." / "a")], "give two files"),
         ([folder, "--json", str(tmp_path)], "it is a folder"),
     ):
         with pytest.raises(SystemExit, match="2"):

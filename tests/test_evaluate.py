@@ -19,8 +19,9 @@ from anyrefill.evaluate import Report, evaluate, evaluating, held_out_pairs, hel
 from anyrefill.evaluate.baselines import copied, flat, shuffled
 from anyrefill.evaluate.goals import GOALS, Goal, Kind, goal_table, outcome
 from anyrefill.evaluate.report import Row, Score, interval, read_reports, table
-from anyrefill.evaluate.scoring import rules
+from anyrefill.evaluate.scoring import rules, scoring
 from anyrefill.metrics import Spread, aim, colourfulness_ratio, lpips_alex, psnr, psnr_in
+from anyrefill.types import Panel
 from panels import random_panel
 
 
@@ -82,6 +83,16 @@ def test_baselines_can_be_left_out_and_one_pair_has_none_to_shuffle_with() -> No
 def test_nothing_to_evaluate_is_refused() -> None:
     with pytest.raises(UserError, match="no pair to evaluate deblur on"):
         evaluate(copying(), [])
+
+
+def test_a_pair_that_lacks_something_is_named_before_any_is_painted() -> None:
+    told = [replace(pair, caption="a barn", mask=torch.ones_like(pair.target[:1])) for pair in some_pairs()]
+    for task, lacking in (
+        (Task(name="t", summary="s", caption_required=True), replace(told[2], caption=" ")),
+        (Task(name="t", summary="s", mask=tasks.given_mask), replace(told[2], mask=None)),
+    ):
+        with pytest.raises(UserError, match="Pair 3 of 4 cannot be evaluated: Th.* needs a "):
+            next(evaluating(copying(task), [*told[:2], lacking, told[3]], baselines=False, batch_size=1))
 
 
 def test_baselines_keep_what_the_mask_keeps() -> None:
@@ -256,6 +267,32 @@ def test_goals_are_met_missed_or_not_measured(
     assert outcome(goal, goal_report()).met is met
     word = {True: "| met", False: "| missed", None: "| - "}[met]
     assert word in goal_table([goal_report()], [goal])
+
+
+def test_a_share_of_nothing_is_met_by_nothing_alone() -> None:
+    goal = Goal(task="t", metric="rmse", kind="share", bound=0.6, beside="copy")
+    for painted, met in ((0.1, False), (0.0, True)):
+        rows = tuple(
+            Row(name=name, scores=(Score.of("rmse", "lower", [value]),))
+            for name, value in (("painted", painted), ("copy", 0.0))
+        )
+        found = outcome(goal, Report(task="t", count=1, steps=1, guidance=1.0, seed=0, seconds=0.0, rows=rows))
+        assert (found.measured, found.met) == (f"- ({painted:.3g} of 0)", met)
+
+
+def test_numbers_of_numpy_and_torch_are_written_as_numbers() -> None:
+    def of_numpy(painted: Tensor, _target: Tensor) -> float:
+        return painted.numpy().max()
+
+    def of_torch(painted: Panel, _pair: Pair) -> float:
+        return painted.max()  # type: ignore[return-value]
+
+    pairs = some_pairs()
+    ones = [torch.ones_like(pair.target) for pair in pairs]
+    task = Task(name="t", summary="s", metrics=(of_numpy,), judges=(of_torch,))
+    rows = (Row(name="painted", scores=tuple(scoring(ones, pairs, task))),)
+    report = Report(task="t", count=4, steps=1, guidance=1.0, seed=0, seconds=0.0, rows=rows)
+    assert [score["values"] for score in json.loads(report.to_json())["rows"][0]["scores"]] == [[1.0] * 4] * 2
 
 
 def test_goals_ask_for_scores_that_their_tasks_have() -> None:

@@ -74,6 +74,7 @@ def test_the_autoencoder_is_measured_on_photographs_where_there_are_any(
         return last.report
 
     write_pairs(pairs(3), heldout(base.COPYING.name))
+    write_pairs(pairs(1), heldout(base.INPAINTING))
     without = measured()
     assert (without.count, without.to_markdown().count(base.NO_PHOTOGRAPHS)) == (3, 1)
     write_pairs(pairs(2), heldout(base.AUTOENCODER))
@@ -97,5 +98,18 @@ def test_inpainting_needs_masks() -> None:
 def test_missing_pairs_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     painter = Painter(backbone=TinyFill(), task=base.COPYING, size=(32, 32), steps=2, guidance=1.0)
-    with pytest.raises(UserError, match=r"python -m recipes\.heldout"):
+    with pytest.raises(UserError, match=r"make them with `python -m recipes\.heldout`\.$"):
         list(base.runs(painter, limit=None, steps=None, guidance=None, seed=0, batch_size=8))
+
+
+@pytest.mark.parametrize("masks", [None, False])
+def test_holes_that_are_missing_are_told_before_anything_is_painted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, masks: bool | None
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    painter = Painter(backbone=TinyFill(), task=base.COPYING, size=(32, 32), steps=2, guidance=1.0)
+    write_pairs(pairs(3), heldout(base.COPYING.name))
+    if masks is not None:
+        write_pairs([replace(pair, mask=None) for pair in pairs(2)], heldout(base.INPAINTING))
+    with pytest.raises(UserError, match="no held-out pairs of backbone-inpainting|evaluated on pairs with a mask"):
+        next(base.runs(painter, limit=None, steps=None, guidance=None, seed=0, batch_size=8))

@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageCms
 
 from anyrefill import UserError, images
 from panels import random_panel
@@ -301,6 +301,18 @@ def test_masks_of_every_kind(kind: str, tmp_path: Path) -> None:
         mask = images.to_mask(source, (32, 48))
         assert mask.dtype == torch.float32
         assert torch.equal(mask, torch.from_numpy(PAINTED.astype(np.float32))[None])
+
+
+@pytest.mark.parametrize("mode", ["LAB", "HSV", "YCbCr", "CMYK", "RGBX"])
+def test_masks_of_other_colour_modes(mode: str) -> None:
+    mask = Image.new("RGB", (32, 32))
+    mask.paste((255, 255, 255), (8, 8, 24, 24))
+    if mode == "LAB":
+        lab = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
+        mask = ImageCms.applyTransform(mask, lab)
+    found = images.to_mask(mask if mode == "LAB" else mask.convert(mode), (32, 32))
+    assert found.sum() == 16 * 16
+    assert found[0, 8:24, 8:24].all()
 
 
 def test_masks_are_cut_at_a_half() -> None:

@@ -40,11 +40,14 @@ def whole(path: Path) -> Generator[Path, None, None]:
 def write_text(path: Path, text: str) -> None:
     """Write a text file in UTF-8, or leave the path as it was.
 
+    Halves of letters, which names of files that are no UTF-8 turn into, are written with backslashes: in JSON a string
+    then still says the same.
+
     Raises:
         UserError: the path cannot be written.
     """
     with whole(path) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 @contextmanager

@@ -100,9 +100,11 @@ class Curate:
 def curate(options: Curate) -> None:
     """Write the pairs and print how many there are, and every rejection."""
     _check(options)
+    from anyrefill.backbone.precision import known_device
     from anyrefill.curate import check_free, write
     from anyrefill.tasks import get
 
+    known_device(options.device)
     check_free(options.out)
     task = get(options.task)
     _check_kind(task, options)
@@ -128,6 +130,8 @@ def _check(options: Curate) -> None:
     read = ("photos", "references", "targets", "masks", "table", "scenes", "shapes")
     check_report(options.json, [*(getattr(options, name) for name in read), file_of(options.task)])
     check_writable(options.out / "metadata.jsonl")
+    if options.json is not None and options.out.resolve().is_relative_to(options.json.resolve()):
+        raise UserError(f"Cannot write {options.json}: the folder of pairs is to be there.")
 
 
 def _check_photos(options: Curate) -> None:
@@ -234,9 +238,12 @@ def _of_photos(task: "Task", options: Curate) -> "Curation[Source]":
 
 def _of_views(task: "Task", options: Curate) -> "Curation[Views]":
     """Load what makes pairs of scenes."""
+    from anyrefill.backbone.precision import present_device
     from anyrefill.curate import from_views, read_shapes
     from anyrefill.curate.annotators import load_matcher
 
+    if options.matcher != "none":
+        present_device(options.device)
     return partial(
         from_views,
         task,
@@ -258,11 +265,14 @@ def _views(options: Curate, folder: Path) -> "list[Views]":
 
 
 def _annotators(options: Curate) -> "Annotators":
-    """Load the annotators asked for."""
+    """Load the annotators asked for, where the device is that torch runs them on."""
+    from anyrefill.backbone.precision import present_device
     from anyrefill.curate import Annotators
     from anyrefill.curate import annotators as by
 
     device, download = options.device, options.download
+    if options.depth or options.captions or options.foreground not in (None, *by.OFFLINE["foreground"]):
+        present_device(device)
     return Annotators(
         foreground=by.load_foreground(options.foreground, device, download=download) if options.foreground else None,
         depth=by.load_depth(options.depth, device, download=download) if options.depth else None,

@@ -37,7 +37,7 @@ def doctor(options: Doctor) -> None:
     """Print what is wrong with a folder of pairs, and exit with code 1 if that would spoil a training."""
     for path in (options.html, options.json):
         check_report(path, (options.pairs, *options.against, file_of(options.task)))
-    if options.html is not None and options.html == options.json:
+    if options.html is not None and options.json is not None and options.html.resolve() == options.json.resolve():
         raise UserError(f"Cannot write both reports to {options.html}: give two files.")
     from anyrefill import tasks
     from anyrefill.doctor import examining

@@ -110,10 +110,12 @@ def _check_backbone(options: Evaluate) -> None:
 
 
 def _asked_for(options: Evaluate) -> list[str]:
-    """Return the tasks to evaluate, after a look whether the pairs of all of them are there."""
+    """Return the tasks to evaluate, after a look whether the pairs of all of them are there and stay there."""
     from anyrefill.backbone.embedded import find_base, shipped
     from anyrefill.evaluate import heldout, refuse_missing
 
+    if options.pairs is None:
+        check_report(options.json, (heldout(""),))
     if options.task is not None:
         return [options.task]
     find_base("micro")

@@ -1,17 +1,21 @@
 """Pairs made elsewhere: two folders whose files have the same names, or a table."""
 
 import csv
+import io
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from PIL import Image
 
 from anyrefill import images
 from anyrefill.curate.annotators import FaceAnnotator
 from anyrefill.curate.outcome import Outcome
-from anyrefill.curate.photos import Source, find_photos, read_object, square, to_binary
+from anyrefill.curate.photos import Source, check_words, find_photos, read_object, readable, square
 from anyrefill.errors import UserError
 from anyrefill.metrics.faces import APART, compare
 from anyrefill.pairs import Pair
@@ -76,14 +80,15 @@ def list_table(table: Path, licence: str = "") -> list[Listed]:
     Paths are taken from the table's folder.
 
     Raises:
-        UserError: the table cannot be read, has another extension, or a row lacks reference or target.
+        UserError: the table cannot be read, has another extension, a row lacks reference or target, or its words are no
+            text.
     """
     try:
         text = table.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"Cannot read {table}: {error}.") from error
     if table.suffix.lower() == ".csv":
-        rows: list[Mapping[str, Any]] = list(csv.DictReader(text.splitlines()))
+        rows = _csv_rows(table, text)
     elif table.suffix.lower() == ".jsonl":
         rows = [read_object(line, f"{table}, line {number}") for number, line in _lines(text)]
     else:
@@ -162,11 +167,11 @@ def _mask(path: Path, target: Image.Image, size: tuple[int, int], side: int | No
     native = (target.height, target.width)
     if side is None:
         return images.to_mask(path, size, native)
-    whole = images.to_mask(path, native)
-    cropped = to_binary(square(images.to_pil((2 * whole - 1).expand(3, -1, -1)), side))
+    whole = Image.fromarray(images.to_mask(path, native)[0].numpy())
+    cropped = np.asarray(square(whole, side, Image.Resampling.BOX)) > 0  # thin strokes stay, as in `images.to_mask`
     if not cropped.any():
         raise UserError(f"The mask {path} is empty in the square that is cut out.")
-    return cropped
+    return torch.from_numpy(cropped.astype(np.float32))[None]
 
 
 def _check_proportions(reference: Image.Image, target: Image.Image) -> None:
@@ -190,9 +195,25 @@ def _by_stem(folder: Path, licence: str) -> dict[str, Source]:
     return found
 
 
+def _csv_rows(table: Path, text: str) -> Sequence[Mapping[str, Any]]:
+    """Return the rows of a CSV file; a quoted field may go over several lines."""
+    try:
+        return list(csv.DictReader(io.StringIO(text)))
+    except csv.Error as error:
+        raise UserError(f"Cannot read {table}: {error}.") from error
+
+
 def _lines(text: str) -> Iterator[tuple[int, str]]:
     """Yield the lines that are not blank, numbered."""
     return ((number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip())
+
+
+def _is_file_name(name: str) -> bool:
+    """Return whether a file could be called so."""
+    try:
+        return b"\0" not in os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
 
 
 def _listed(row: Mapping[str, Any], table: Path, where: str, licence: str) -> Listed:
@@ -201,8 +222,12 @@ def _listed(row: Mapping[str, Any], table: Path, where: str, licence: str) -> Li
     for key in _COLUMNS[:2]:
         if not values[key]:
             raise UserError(f"{where}: {key} is missing; the columns are {', '.join(_COLUMNS)}.")
+    check_words(values, where)
+    for key in _COLUMNS[:3]:
+        if not _is_file_name(values[key]):
+            raise UserError(f"{where}: no file can have the name of the {key}.")
     reference, target, mask = (
-        Source(path=table.parent / values[key], name=values[key], licence=values["licence"] or licence)
+        Source(path=table.parent / values[key], name=readable(values[key]), licence=values["licence"] or licence)
         if values[key]
         else None
         for key in _COLUMNS[:3]

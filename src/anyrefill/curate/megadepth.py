@@ -6,7 +6,6 @@ knows arrays and plain containers and refuses to import anything else.
 Source: mihaidusmanu/d2-net, megadepth_utils/preprocess_scene.py; zju3dv/LoFTR, docs/TRAINING.md.
 """
 
-import pickle
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,8 +51,13 @@ def read_scene(file: Path, root: Path, overlap: tuple[float, float] = OVERLAP, l
                 pairs = _of_infos(_array(archive, "pair_infos"))
             else:
                 pairs = _of_matrix(_array(archive, "overlap_matrix"))
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
-        raise UserError(f"{file} is no scene file of MegaDepth: {str(error).rstrip('.')}.") from error
+            if paths.ndim != 1:
+                raise ValueError("image_paths is no list")
+            if not all(0 <= index < len(paths) for first, second, _ in pairs for index in (first, second)):
+                raise ValueError(f"there are {len(paths)} photographs, and pairs of more")
+    except Exception as error:  # whatever a damaged archive, header or pickle raises
+        why = str(error).rstrip(".") or "it is cut short"
+        raise UserError(f"{file} is no scene file of MegaDepth: {why}.") from error
     for first, second, share in pairs:
         if overlap[0] <= share <= overlap[1] and paths[first] and paths[second]:
             reference, target = (

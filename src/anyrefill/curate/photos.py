@@ -22,10 +22,21 @@ from PIL import Image, ImageOps
 from anyrefill import images
 from anyrefill.errors import UserError
 from anyrefill.images import to_panel
-from anyrefill.pairs import METADATA, Photo
+from anyrefill.pairs import METADATA, Photo, is_text
 from anyrefill.types import Mask
 
-__all__ = ["Layout", "Source", "find_photos", "is_picture", "read_object", "read_photo", "square", "to_binary"]
+__all__ = [
+    "Layout",
+    "Source",
+    "check_words",
+    "find_photos",
+    "is_picture",
+    "read_object",
+    "read_photo",
+    "readable",
+    "square",
+    "to_binary",
+]
 
 Layout = Literal["any", "div2k-train", "div2k-test"]
 """Which photographs of a folder count.
@@ -41,6 +52,9 @@ _FOLDERS: Mapping[Layout, re.Pattern[str]] = {
 }
 _PICTURES = frozenset((*images.WRITABLE, ".gif", ".ppm", ".pgm", ".jp2", ".avif", ".heic", ".heif", ".jxl", ".psd"))
 """Extensions of pictures; those that cannot be read are listed too, so that they are reported."""
+
+WORDS = ("caption", "text", "licence", "license", "source")
+"""What is said of a picture, and is written again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +85,8 @@ def find_photos(folder: Path, layout: Layout = "any", licence: str = "") -> list
         licence: of those of which nothing else is said.
 
     Raises:
-        UserError: there is no such folder, no photograph in it, or a ``metadata.jsonl`` that cannot be read.
+        UserError: there is no such folder, no photograph in it, words beside one that cannot be read, or a
+            ``metadata.jsonl`` that cannot be read or whose words are no text.
     """
     if not folder.is_dir():
         raise UserError(f"There is no folder {folder}.")
@@ -109,9 +124,9 @@ def read_photo(source: Source, side: int) -> Photo:
     )
 
 
-def square(picture: Image.Image, side: int) -> Image.Image:
-    """Return the largest square in the middle of a picture, at that side in pixels."""
-    return ImageOps.fit(picture, (side, side), Image.Resampling.LANCZOS)
+def square(picture: Image.Image, side: int, how: Image.Resampling = Image.Resampling.LANCZOS) -> Image.Image:
+    """Return the largest square in the middle of a picture, at that side in pixels, resized so."""
+    return ImageOps.fit(picture, (side, side), how)
 
 
 def to_binary(picture: Image.Image) -> Mask:
@@ -128,15 +143,37 @@ def read_object(line: str, where: str, keys: Sequence[str] = ()) -> Mapping[str,
         keys: that it must have.
 
     Raises:
-        UserError: it is not JSON, no object, or lacks a key.
+        UserError: it is not JSON, cannot be read, is no object, or lacks a key.
     """
     try:
         facts: Any = json.loads(line)
     except json.JSONDecodeError as error:
         raise UserError(f"{where}: this is not JSON ({error.msg} at column {error.colno}).") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where}: a number in this JSON is too long to be read, or its brackets too deep.") from error
     if not isinstance(facts, dict) or not all(key in facts for key in keys):
         raise UserError(f"{where}: expected an object{' with ' if keys else ''}{', '.join(keys)}.")
     return cast("Mapping[str, Any]", facts)
+
+
+def check_words(facts: Mapping[str, Any], where: str) -> None:
+    """Refuse words that could not be written into a folder of pairs.
+
+    Args:
+        facts: about a photograph or a pair, by the keys of `WORDS` among others.
+        where: names the line in errors.
+
+    Raises:
+        UserError: one holds halves of letters.
+    """
+    for key in WORDS:
+        if not is_text(str(facts.get(key) or "")):
+            raise UserError(f"{where}: the {key} must be text.")
+
+
+def readable(name: str) -> str:
+    """Return a file's name as text: bytes that are no UTF-8 with backslashes."""
+    return os.fsencode(name).decode(errors="backslashreplace")
 
 
 def _counts(path: Path, folder: Path, layout: Layout) -> bool:
@@ -149,15 +186,22 @@ def _counts(path: Path, folder: Path, layout: Layout) -> bool:
 
 def _source(path: Path, folder: Path, facts: Mapping[str, Any], licence: str) -> Source:
     """Return a photograph with what is known of it."""
-    words = path.with_suffix(".txt")
-    beside = words.read_text(encoding="utf-8", errors="replace").strip() if words.is_file() else ""
     return Source(
         path=path,
-        name=os.fsencode(path.relative_to(folder).as_posix()).decode(errors="backslashreplace"),
-        caption=" ".join((beside or str(facts.get("caption") or facts.get("text") or "")).split()),
+        name=readable(path.relative_to(folder).as_posix()),
+        caption=" ".join((_beside(path) or str(facts.get("caption") or facts.get("text") or "")).split()),
         licence=str(facts.get("licence") or facts.get("license") or licence),
         origin=str(facts.get("source") or ""),
     )
+
+
+def _beside(path: Path) -> str:
+    """Return the words in the file beside a photograph, if there is one."""
+    words = path.with_suffix(".txt")
+    try:
+        return words.read_text(encoding="utf-8", errors="replace").strip() if words.is_file() else ""
+    except OSError as error:
+        raise UserError(f"Cannot read {words}: {error.strerror or error}.") from error
 
 
 def _facts(folder: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
@@ -170,6 +214,7 @@ def _facts(folder: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
         for number, line in enumerate(text.split("\n"), start=1):
             if line.strip():
                 facts = read_object(line, f"{listing}, line {number}", ("file_name",))
+                check_words(facts, f"{listing}, line {number}")
                 yield listing.parent / str(facts["file_name"]), facts
 
 

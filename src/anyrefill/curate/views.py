@@ -160,7 +160,7 @@ def _make(
         drawn |= {"overlap": round(share, 4), "overlap_from": "scene file" if views.overlap is not None else "matches"}
         if not overlap[0] <= share <= overlap[1]:
             wanted = f"{overlap[0]:.0%} to {overlap[1]:.0%}"
-            return replace(outcome, reason=f"Its views share {share:.0%}, not {wanted}.", parameters=drawn)
+            return replace(outcome, reason=f"Its views share {share:.1%}, not {wanted}.", parameters=drawn)
     return _with_hole(replace(outcome, parameters=drawn), reference, target, matches, shapes)
 
 

@@ -39,6 +39,9 @@ CHECKS = (
 )
 """What every folder is asked; nothing of faces where nobody looked for them."""
 
+ABOUT_FILES = ("unreadable", "unusable-mask")
+"""Checks whose sentences are those of `images`, which name a file as it was opened."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
@@ -129,8 +132,7 @@ def _report(
 ) -> Report:
     """Return everything in order."""
     sizes = Counter(_sizes(pair) for pair in pairs)
-    prefix = f"{listings[0].folder}/"
-    short = (replace(finding, sentence=finding.sentence.replace(prefix, "")) for finding in findings)
+    short = (_shortened(finding, listings[0].folder) for finding in findings)
     return Report(
         folder=listings[0].folder,
         task=task.name if task else "",
@@ -141,6 +143,16 @@ def _report(
         captions=len({pair.caption.strip() for pair in pairs} - {""}),
         findings=tuple(sorted(short, key=_rank)),
     )
+
+
+def _shortened(finding: Finding, folder: Path) -> Finding:
+    """Return a finding whose sentence calls a picture that cannot be read by its name in the folder.
+
+    All other sentences name files so already, and another folder may lie inside this one.
+    """
+    if finding.check not in ABOUT_FILES:
+        return finding
+    return replace(finding, sentence=finding.sentence.replace(f"{folder}/", "", 1))
 
 
 def _rank(finding: Finding) -> tuple[int, str, int]:

@@ -123,9 +123,12 @@ def _mentioned(text: str) -> list[str]:
 
 
 def _is_missing(folder: Path, name: str) -> bool:
-    """Return whether a name that stays inside the folder is no file."""
+    """Return whether a name that stays inside the folder is no file; of one too long nothing is said here."""
     relative = PurePosixPath(name)
-    return not relative.is_absolute() and ".." not in relative.parts and not (folder / relative).is_file()
+    try:
+        return not relative.is_absolute() and ".." not in relative.parts and not (folder / relative).is_file()
+    except OSError:
+        return False
 
 
 def _unlisted(folder: Path, mentioned: set[str]) -> Iterator[Finding]:

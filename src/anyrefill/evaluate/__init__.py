@@ -112,6 +112,7 @@ def evaluating(
     """
     if not pairs:
         raise UserError(f"There is no pair to evaluate {painter.task.name} on.")
+    _refuse_unfit(painter.task, pairs)
     runs = _runs(painter, pairs, bare, baselines, painter.steps if steps is None else steps)
     total = sum(run.painter.calls(len(run.pairs), steps=run.steps, batch_size=batch_size) for run in runs)
     done, seconds, answers = 0, 0.0, dict[str, list[Panel]]()
@@ -147,6 +148,16 @@ def evaluating(
     yield Progress(done=total, total=total, doing=SCORING, report=report, painted=tuple(answers[PAINTED]))
 
 
+def _refuse_unfit(task: Task, pairs: Sequence[Pair]) -> None:
+    """Refuse pairs without the caption or the mask that the task needs, before any of them is painted."""
+    for number, pair in enumerate(pairs, start=1):
+        try:
+            task.fill_prompt(pair.caption)
+            task.mask(pair)
+        except UserError as error:
+            raise UserError(f"Pair {number} of {len(pairs)} cannot be evaluated: {error}") from error
+
+
 def heldout(task: str) -> Path:
     """Return the folder where held-out pairs of a task are looked for."""
     return Path.home() / ".cache" / "anyrefill" / "heldout" / task
@@ -175,9 +186,10 @@ def held_out_pairs(task: Task, size: Size, folder: Path | None = None, limit: in
 def refuse_missing(task: str) -> None:
     """Refuse a task without a folder of held-out pairs."""
     if not heldout(task).is_dir():
+        instead = "" if task.startswith("backbone-") else ", or give a folder of pairs"  # the backbone takes none
         raise UserError(
             f"There are no held-out pairs of {task} in {heldout(task)}: "
-            "make them with `python -m recipes.heldout`, or give a folder of pairs."
+            f"make them with `python -m recipes.heldout`{instead}."
         )
 
 

@@ -100,8 +100,14 @@ def runs(
         guidance: distilled guidance strength.
         seed: of the first pair's noise.
         batch_size: canvases that go through the backbone together.
+
+    Raises:
+        UserError: pairs of one are missing or cannot be read, before anything is painted.
     """
     copying = held_out_pairs(painter.task, painter.size, limit=limit)
+    holes = held_out_pairs(replace(painter.task, name=INPAINTING), painter.size, limit=limit)
+    for pair in holes:
+        hole(pair)
     if heldout(AUTOENCODER).is_dir():
         photographs, note = held_out_pairs(replace(painter.task, name=AUTOENCODER), painter.size, limit=limit), ""
     else:
@@ -110,7 +116,7 @@ def runs(
     yield evaluating(painter, copying, steps=steps, guidance=guidance, seed=seed, batch_size=batch_size)
     yield inpainting(
         painter.backbone,
-        held_out_pairs(replace(painter.task, name=INPAINTING), painter.size, limit=limit),
+        holes,
         steps=painter.steps if steps is None else steps,
         guidance=painter.guidance if guidance is None else guidance,
         seed=seed,

@@ -147,8 +147,8 @@ def _within(goal: Goal, mean: float) -> bool:
 def _compared(goal: Goal, score: Score, beside: Score) -> tuple[str, bool]:
     """Return how a score compares with another row's, and whether that is enough."""
     if goal.kind == "share":
-        share = score.mean / beside.mean
-        return f"{share:.0%} ({score.mean:.3g} of {beside.mean:.3g})", share <= goal.bound
+        share = f"{score.mean / beside.mean:.0%}" if beside.mean else "-"
+        return f"{share} ({score.mean:.3g} of {beside.mean:.3g})", score.mean <= goal.bound * beside.mean
     higher = score.aim == "higher"
     gain = score.mean - beside.mean if higher else beside.mean - score.mean
     measured = f"by {gain:.3g} ({score.mean:.3g}, {beside.mean:.3g})"

@@ -64,13 +64,13 @@ def parts_of(whole: Row, pairs: Sequence[Pair], key: str) -> list[Row]:
 
 
 def score(metric: Metric, decoded: Sequence[tuple[Tensor, Tensor]]) -> Score:
-    """Score answers by one metric, or say why it cannot be computed here."""
-    return _scored(metric, lambda: [metric(answer, truth) for answer, truth in decoded])
+    """Score answers by one metric, or say why it cannot be computed here; NumPy's and torch's numbers become plain."""
+    return _scored(metric, lambda: [float(metric(answer, truth)) for answer, truth in decoded])
 
 
 def judged(judge: Judge, panels: Sequence[Panel], pairs: Sequence[Pair]) -> Score:
     """Score answers by one judge, or say why it cannot judge here."""
-    return _scored(judge, lambda: [judge(panel, pair) for panel, pair in zip(panels, pairs, strict=True)])
+    return _scored(judge, lambda: [float(judge(panel, pair)) for panel, pair in zip(panels, pairs, strict=True)])
 
 
 def apart(distance: Distance, panels: Sequence[Panel], pairs: Sequence[Pair]) -> Score:

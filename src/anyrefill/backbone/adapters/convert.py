@@ -4,6 +4,7 @@ The layers are diffusers'; a module that holds several of them (see ``layouts``)
 when it is written, without rounding.
 """
 
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -47,7 +48,8 @@ def parse(
         named: whether the file is known to have a LoRA for a layer, even if that does nothing yet.
 
     Raises:
-        UserError: a key is unknown, one of a pair is missing, or a pair does not fit together.
+        UserError: a key is unknown, one of a pair is missing, a layer has two pairs, a pair does not fit together, or
+            an alpha is no number.
     """
     modules: dict[str, dict[str, Tensor]] = defaultdict(dict)
     unknown: set[str] = set()
@@ -58,6 +60,7 @@ def parse(
         else:
             modules[match["module"]][match["alpha"] or match["factor"]] = tensor
     refuse_keys(path, "has keys that do not belong to it", unknown)
+    refuse_keys(path, "has two pairs of factors for", {module for module, found in modules.items() if _has_two(found)})
     refuse_keys(path, "lacks keys", {key for module, found in modules.items() for key in _missing(module, found)})
     if not modules:
         raise UserError(f"{path} holds no LoRA: there is nothing in it")
@@ -105,18 +108,25 @@ def stated_alpha(path: Path, settings: PeftSettings | None) -> Callable[[str, in
     """Return the alpha of a layer and its rank by peft's settings; where there are none, the product is not scaled.
 
     Raises:
-        UserError: the settings ask for another kind of LoRA.
+        UserError: the settings ask for another kind of LoRA, or state an alpha that is no number.
     """
     if settings is None:
         return lambda _layer, rank: rank
     for kind in ("use_dora", "use_rslora"):
         if settings.get(kind):
             raise UserError(f"{path} is another kind of LoRA than alpha / rank * B A: its header says {kind}")
-    patterns: dict[str, float] = settings.get("alpha_pattern") or {}
+    patterns: Any = settings.get("alpha_pattern") or {}
     general = settings.get("lora_alpha")
+    stated: list[Any] = [*patterns.values()] if isinstance(patterns, dict) else [patterns]
+    if not all(_is_number(value) for value in (*stated, 1 if general is None else general)):
+        raise UserError(f"{path} has a damaged header: an alpha in it is no number")
 
     def alpha(layer: str, rank: int) -> float:
-        return patterns.get(get_pattern_key(list(patterns), layer), rank if general is None else general)
+        try:
+            key = get_pattern_key(list(patterns), layer)
+        except re.error as error:
+            raise UserError(f"{path} has a damaged header: a name in its alpha_pattern is none ({error})") from error
+        return patterns.get(key, rank if general is None else general)
 
     return alpha
 
@@ -127,10 +137,20 @@ def refuse_keys(path: Path, complaint: str, keys: set[str]) -> None:
         raise UserError(f"{path} {complaint}: {min(keys)} ({len(keys)} in all)")
 
 
+def _is_number(value: object) -> bool:
+    """Return whether an alpha can be calculated with."""
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
 def _missing(module: str, found: Mapping[str, Tensor]) -> list[str]:
     """Return the keys that a module lacks."""
     factors = [name for name in found if name != "alpha"]
     return [f"{module}.{OTHER[name]}.weight" for name in factors or DOWN[1:] if OTHER[name] not in found]
+
+
+def _has_two(found: Mapping[str, Tensor]) -> bool:
+    """Return whether a module has a pair of factors under peft's names and one under kohya's."""
+    return set(OTHER) <= set(found)
 
 
 def _factors(path: Path, module: str, found: Mapping[str, Tensor], alpha: Callable[[int], float]) -> Factors:
@@ -139,8 +159,15 @@ def _factors(path: Path, module: str, found: Mapping[str, Tensor], alpha: Callab
     up = next(found[name] for name in found if name in OTHER and name not in DOWN)
     if not (down.ndim == up.ndim == 2 and down.shape[0] == up.shape[1] > 0):
         raise UserError(f"{path} has factors that cannot be multiplied for {module}: {_sizes(down, up)}")
-    rank = down.shape[0]
-    return Factors(down=down, up=up, alpha=found["alpha"].item() if "alpha" in found else alpha(rank))
+    stated = _alpha(path, module, found["alpha"]) if "alpha" in found else alpha(down.shape[0])
+    return Factors(down=down, up=up, alpha=stated)
+
+
+def _alpha(path: Path, module: str, stated: Tensor) -> float:
+    """Return the alpha that a file states for a module."""
+    if stated.numel() != 1 or not math.isfinite(stated.item()):
+        raise UserError(f"{path} has an alpha that is no number for {module}: {stated.tolist()}")
+    return stated.item()
 
 
 def _parts(path: Path, module: str, whole: Factors, named: Sequence[bool]) -> list[Factors | None]:

@@ -27,7 +27,10 @@ def find_adapter(name: str | Path, *, embedded: bool = True) -> Path:
     Raises:
         UserError: there is no such adapter, or the run has not been trained to its end.
     """
-    path = Path(name).expanduser()
+    try:
+        path = Path(name).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"There is no adapter {name}: nobody here has that home folder.") from error
     if path.is_dir():
         path = path / "adapter.safetensors"
         if not path.is_file():

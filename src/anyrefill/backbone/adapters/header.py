@@ -4,6 +4,7 @@ import json
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -44,8 +45,8 @@ def read_passport(path: str | Path) -> Passport:
         header = file.metadata() or {}
     if PASSPORT_KEY not in header:
         raise UserError(
-            f"{path} has no anyrefill passport, so nothing says which base it fits; to load it all the same, "
-            "say that it is a foreign file"
+            f"{path} has no anyrefill passport, so nothing says which base it fits; from Python it can be "
+            "loaded all the same, with foreign=True"
         )
     return passport_in(Path(path), header)
 
@@ -66,13 +67,17 @@ def peft_settings_in(path: Path, header: Header) -> PeftSettings | None:
     """Return rank, alpha and layers where a header states them in peft's words.
 
     Raises:
-        UserError: they are no JSON.
+        UserError: they are no JSON, or no object of it.
     """
     try:
-        settings = json.loads(header[PEFT_KEY]) if PEFT_KEY in header else None
-    except ValueError as error:
+        settings: Any = json.loads(header[PEFT_KEY]) if PEFT_KEY in header else None
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} has a damaged header: its {PEFT_KEY} is not valid JSON") from error
-    return settings and {key.removeprefix(PREFIX): value for key, value in settings.items()}
+    if settings is None:
+        return None
+    if not isinstance(settings, dict):
+        raise UserError(f"{path} has a damaged header: its {PEFT_KEY} is no object of JSON")
+    return {key.removeprefix(PREFIX): value for key, value in cast("dict[str, Any]", settings).items()}
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], Header]:

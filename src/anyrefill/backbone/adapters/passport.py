@@ -88,7 +88,7 @@ class Passport:
             for name in entries.keys() & kinds.keys():
                 _check_kind(name, entries[name], kinds[name])
             return cls(**entries)
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
             names = ", ".join(field.name for field in fields(cls))
             raise UserError(f"its passport cannot be read ({error}); this version knows {names}") from error
 

@@ -201,6 +201,9 @@ def load_prompt(path: str | Path, backbone: FluxFill, *, trainable: bool = False
     tensors, header = read_tensors(path)
     if list(tensors) != [TENSOR]:
         raise UserError(f"{path} is no prompt: it should hold {TENSOR} and nothing else")
+    if tensors[TENSOR].ndim != 2 or len(tensors[TENSOR]) != passport.rank:
+        shape = tuple(tensors[TENSOR].shape)
+        raise UserError(f"{path} is damaged: {passport.rank} tokens are in its passport, and {TENSOR} is {shape}")
     prompt = PromptTokens(backbone, tensors[TENSOR])
     if header.get(CLIP_KEY) != prompt.clip_fingerprint():
         prompt.eject()
