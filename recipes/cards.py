@@ -109,18 +109,26 @@ def note_times(path: Path, runs: Path) -> None:
 
 
 def efficiency(path: Path, name: str) -> list["Point"]:
-    """Return a task's score by how many pairs it was trained on."""
+    """Return a task's score by how many pairs it was trained on: on the base that ships, else on an earlier one."""
     entries = [entry for entry in stored(path, []) if entry["task"] == name]
+    base = base_of(adapter_of(name))
+    here = [entry for entry in entries if entry.get("base") == base]
+    entries, where = (here, "") if here else (entries, ", on an earlier base")
     return [
         Point(
             x=entry["pairs"],
             y=entry["mean"],
             low=entry["low"],
             high=entry["high"],
-            label=f"{entry['metric']}, {entry['steps']} steps each",
+            label=f"{entry['metric']}, {entry['steps']} steps each{where}",
         )
         for entry in sorted(entries, key=lambda entry: entry["pairs"])
     ]
+
+
+def base_of(adapter: Path) -> str:
+    """Return a short name of the base that an adapter was trained on: the beginning of its fingerprint."""
+    return read_passport(adapter).fingerprint[:12]
 
 
 def _use(task: Task) -> Iterator[str]:

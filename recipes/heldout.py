@@ -107,7 +107,9 @@ SOURCES: Mapping[str, Source] = {
 
 TASKS = tuple(SOURCES)
 COUNTS = {"train": 2000, "test": 128}
-MORE = {("image-to-segment", "train"): 16_000} | {(task, "train"): 6000 for task in ("age", "gender", "relight")}
+MORE = {("image-to-segment", "train"): 16_000, ("image-to-depth", "train"): 4000} | {
+    (task, "train"): 6000 for task in ("age", "gender", "relight")
+}
 """Where `COUNTS` do not do."""
 
 

@@ -1,8 +1,8 @@
 """What more pretraining pays: the bare backbone on held-out pairs by the canvases it has seen; writes the plots.
 
-    python -m recipes.pretraining --canvases 157000                         # measure the shipped weights: 3 minutes
+    python -m recipes.pretraining --canvases 245000                         # measure the shipped weights: 3 minutes
     python -m recipes.pretraining --canvases 33400 --revision 293e3b2       # those of an older commit
-    python -m recipes.pretraining --canvases 245000 --transformer recipes/micro/next/transformer
+    python -m recipes.pretraining --canvases 300000 --transformer FOLDER    # another transformer of its layout
     python -m recipes.pretraining                                           # only draw
 
 The decoder is today's in all of them, so that nothing but the transformer differs. The numbers stand in

@@ -45,9 +45,8 @@ VGG16's features takes for depth, `iou_u2netp` the IoU with what U2-Net-p takes 
 from the reference's by dlib's network of faces (0.6 between strangers on photographs). gender-described has the pairs
 of gender, with captions that tell of hair and beard, too, which the reference cannot show.
 
-What more pretraining pays (`python -m recipes.pretraining`; micro has seen 157,000 canvases, the last point waits for
-its adapters): ![copying](images/pretraining-copying.svg)
-![inpainting](images/pretraining-inpainting.svg)
+What more pretraining pays (`python -m recipes.pretraining`; micro has seen 245,000 canvases):
+![copying](images/pretraining-copying.svg) ![inpainting](images/pretraining-inpainting.svg)
 """
 
 

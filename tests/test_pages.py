@@ -69,12 +69,24 @@ def test_a_card_tells_training_scores_and_pairs(docs: Path) -> None:
     assert report().to_markdown() in card
     assert "at least 26" in card
     assert "(colorization-pairs.svg)" in card
-    assert (docs / "tasks" / "colorization-pairs.svg").read_text().count("<circle") == 2
+    drawn = (docs / "tasks" / "colorization-pairs.svg").read_text()
+    assert drawn.count("<circle") == 2
+    assert "on an earlier base" in drawn
     assert "colorization.jpg" not in card, "there is no sheet"
     assert json.loads((docs / "results" / "training.json").read_text()) == {
         "colorization": {"steps": 2, "seconds": 180}
     }
     assert "Not measured yet." in (docs / "tasks" / "image-to-segment.md").read_text()
+
+
+def test_scores_by_pairs_are_those_of_the_base_that_ships(docs: Path) -> None:
+    base = cards.base_of(cards.adapter_of("colorization"))
+    scores = {"task": "colorization", "steps": 9, "metric": "luma_psnr", "mean": 28.0, "low": 27.0, "high": 29.0}
+    entries = [scores | {"pairs": 10, "base": "another"}, scores | {"pairs": 50, "base": base}]
+    path = docs / "results" / "efficiency.json"
+    write_text(path, json.dumps(entries))
+    (point,) = cards.efficiency(path, "colorization")
+    assert (point.x, point.label) == (50, "luma_psnr, 9 steps each")
 
 
 def test_the_index_has_every_shipped_task(docs: Path) -> None:

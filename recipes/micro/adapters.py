@@ -63,20 +63,20 @@ in_one_step = partial(Setting, paint=1, quiet=0.8, ema=0.99, temperature=0.0)
 """A setting of what is painted in one step without noise."""
 
 SETTINGS = {
-    "image-to-segment": in_one_step(steps=1500, pairs=6000, mean=3.0, std=2.0),
-    "deblur": Setting(steps=200, pairs=800, mean=2.5, std=2.0, paint=2),
+    "image-to-segment": in_one_step(steps=2500, pairs=12_000, mean=3.0, std=2.0),
+    "deblur": Setting(steps=400, pairs=1600, mean=2.5, std=2.0, paint=2),
     "colorization": Setting(steps=500, pairs=2000, mean=2.5, std=2.0, paint=10, quiet=0.5, ema=0.99),
-    "canny-to-image": Setting(steps=300, pairs=800, paint=10, heed=2.0),
-    "image-to-canny": Setting(steps=500, pairs=1200, mean=3.0, std=2.0, paint=1),
-    "super-resolution": Setting(steps=450, pairs=2000, mean=2.0, std=2.0, paint=4, heed=1.2),
-    "segment-to-image": Setting(steps=400, pairs=1200, paint=10, heed=3.0),
-    "depth-to-image": Setting(steps=500, pairs=1200, paint=10, heed=2.0),
-    "image-to-depth": Setting(steps=500, pairs=800, mean=3.0, std=2.0, paint=1, temperature=0.0),
-    "age": in_one_step(steps=600, pairs=1464, mean=2.5, std=2.0),
-    "gender": in_one_step(steps=800, pairs=1380, mean=2.5, std=2.0),
-    "relight": Setting(steps=400, pairs=600, mean=2.5, std=2.0, paint=2, temperature=0.0),
-    "ref-inpainting": Setting(steps=400, pairs=1200, mean=2.5, std=2.0, paint=2, quiet=0.5, temperature=0.0),
-    "blueprint": Setting(steps=400, pairs=1200, mean=2.5, std=2.0, paint=2),
+    "canny-to-image": Setting(steps=350, pairs=1600, paint=10, heed=2.0),
+    "image-to-canny": Setting(steps=400, pairs=1600, mean=3.0, std=2.0, paint=1),
+    "super-resolution": Setting(steps=500, pairs=2000, mean=2.0, std=2.0, paint=4, heed=1.2),
+    "segment-to-image": Setting(steps=350, pairs=2000, paint=10, heed=3.0),
+    "depth-to-image": Setting(steps=350, pairs=1600, paint=10, heed=2.0),
+    "image-to-depth": in_one_step(steps=1000, pairs=4000, mean=3.0, std=2.0),
+    "age": in_one_step(steps=600, pairs=5520, mean=2.5, std=2.0),
+    "gender": in_one_step(steps=1200, pairs=4320, mean=2.5, std=2.0),
+    "relight": in_one_step(steps=600, pairs=2760, mean=2.5, std=2.0),
+    "ref-inpainting": Setting(steps=400, pairs=1600, mean=2.5, std=2.0, paint=2, quiet=0.5, temperature=0.0),
+    "blueprint": Setting(steps=300, pairs=1600, mean=2.5, std=2.0, paint=2),
 }
 """What differs between the tasks; everything else is the same for all. Those that ship were made so, most by --go-on
 from earlier adapters: a card tells how many steps those had taken."""

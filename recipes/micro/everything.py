@@ -4,7 +4,7 @@
     python -m recipes.micro.everything                   # over src/anyrefill/assets/micro and docs/results
     python -m recipes.micro.everything --first 18        # go on with this command, after one that failed or was stopped
 
-Nobody has run it from end to end: what ships was made in parts over twelve sessions (docs/log.md), whose times these
+Nobody has run it from end to end: what ships was made in parts over fourteen sessions (docs/log.md), whose times these
 are, each with other work beside it. X is two cores of an Intel Xeon with AMX, E two of an AMD EPYC with AVX2, where a
 training step takes 2 to 3 times as long, Z two of an AMD EPYC with bfloat16.
 
@@ -12,7 +12,8 @@ training step takes 2 to 3 times as long, Z two of an AMD EPYC with bfloat16.
                           in 39 minutes, half of it on one core
     text encoders         10 minutes of one core of X, for half of the steps
     decoder               46 minutes of one core of X, then 1 hour on E: 1.4 hours of two cores
-    transformer           1, 1.4 and 0.72 hours on X: 157,000 canvases
+    transformer           1, 1.4 and 0.72 hours on X: 157,000 canvases; 1.1 hours on Z with features of a ViT beside:
+                          88,000 more
     adapters              2.9 hours of one core, of X or E, for the last run of each, most of which went on from earlier
                           ones (docs/results/training.json)
     results               about 2.5 minutes a task on one core
@@ -30,13 +31,20 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from recipes.micro.pack import ASSETS
+from recipes.micro.transformer import BANKS, HOME
 from recipes.world.fetch import RENDERER
 
 ROOT = Path(__file__).parents[2]
 
 
-def commands(hours_decoder: float, hours_transformer: float) -> list[list[str]]:
+def commands(hours_decoder: float, hours_transformer: float, hours_aligned: float = 1.1) -> list[list[str]]:
     """Return every command, in order."""
+    more = BANKS / "subjects-pretrain"
+    banks = shlex.join([str(BANKS / "train"), str(more)])
+    beside = f"--align 0.5 --start-from {shlex.quote(str(ASSETS / 'transformer'))} --bank {banks}"
+    aligned = shlex.quote(str(HOME / "transformer-aligned"))
+    longer = f"--hours {hours_aligned:g} --decay {hours_aligned / 2:g}"
     own = shlex.quote(sys.executable)
     python, two = f"{own} -m recipes", f"{own} -m torch.distributed.run --nproc-per-node 2 -m recipes"
     renderer = f"{shlex.quote(str(RENDERER / 'bin' / 'python'))} -m recipes.world.render"
@@ -45,9 +53,9 @@ def commands(hours_decoder: float, hours_transformer: float) -> list[list[str]]:
         {python}.weights
         {python}.world.scenes --split train --count 32000 --seed 0
         {python}.world.scenes --split test --count 1000 --seed 1
-        {python}.world.scenes --split train --count 6800 --seed 2 --subjects
+        {python}.world.scenes --split train --count 16000 --seed 2 --subjects
         {python}.world.scenes --split test --count 500 --seed 3 --subjects
-        {renderer} people --split train --count 230
+        {renderer} people --split train --count 360
         {renderer} people --split test --count 18
         {renderer} rooms --split train --count 60
         {renderer} rooms --split test --count 20
@@ -59,6 +67,9 @@ def commands(hours_decoder: float, hours_transformer: float) -> list[list[str]]:
         {two}.micro.autoencoder --hours {hours_decoder:g} --lr 1e-3
         {two}.micro.transformer --hours {hours_transformer:g} --decay {0.3 * hours_transformer:g} --batch 40
         {python}.micro.pack
+        {python}.world.scenes --split train --count 20000 --seed 4 --subjects --out {shlex.quote(str(more))}
+        {two}.micro.transformer {longer} --batch 40 {beside} --out {aligned}
+        {python}.micro.pack --transformer {aligned}
         {python}.micro.adapters
         {python}.results --redo all
     """
@@ -84,10 +95,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--hours-autoencoder", type=float, default=1.4, help="that its decoder trains")
     parser.add_argument("--hours-transformer", type=float, default=3.1)
+    parser.add_argument("--hours-aligned", type=float, default=1.1, help="that it goes on with a ViT's features beside")
     parser.add_argument("--first", type=int, default=1, metavar="N", help="begin with the command of this number")
     parser.add_argument("--dry-run", action="store_true", help="only print the commands")
     args = parser.parse_args()
-    run(commands(args.hours_autoencoder, args.hours_transformer), args.first, dry=args.dry_run)
+    run(commands(args.hours_autoencoder, args.hours_transformer, args.hours_aligned), args.first, dry=args.dry_run)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python -m recipes.micro.pack                       # into src/anyrefill/assets/micro
     python -m recipes.micro.pack --decoder RUN         # only what recipes.micro.autoencoder --out RUN has learnt
     python -m recipes.micro.pack --transformer RUN     # only what recipes.micro.transformer --out RUN has learnt
-    ... --transformer recipes/micro/next/transformer --out COPY      # or a packed one, e.g. what waits there
+    ... --transformer FOLDER --out COPY                # or a packed one, a folder of diffusers' layout
 
 Adapters that are there stay; those of another transformer are refused by it until they are trained anew.
 """
@@ -53,10 +53,10 @@ def pack(out: Path, home: Path = HOME) -> None:
     (out / "anyrefill.json").write_text(json.dumps(SETTINGS, indent=2) + "\n")
 
 
-def save(vae: AutoencoderKL, folder: Path) -> None:
-    """Write an autoencoder in bfloat16, without the path that it was read from."""
-    vae.register_to_config(_name_or_path="")
-    vae.bfloat16().save_pretrained(folder)
+def save(part: AutoencoderKL | FluxTransformer2DModel, folder: Path) -> None:
+    """Write a part in bfloat16, without the path that it was read from."""
+    part.register_to_config(_name_or_path="")
+    part.bfloat16().save_pretrained(folder)
 
 
 def pack_transformer(run: Path, out: Path) -> None:
@@ -67,7 +67,7 @@ def pack_transformer(run: Path, out: Path) -> None:
         transformer = make_transformer()
         averages = [run / name for name in ("decayed/ema.pt", "ema.pt")]
         transformer.load_state_dict(torch.load(next(path for path in averages if path.exists())))
-    transformer.bfloat16().save_pretrained(out / "transformer")
+    save(transformer, out / "transformer")
 
 
 def pack_decoder(run: Path, out: Path) -> None:
