@@ -46,7 +46,8 @@ Does an adapter obey words that no caption of its pairs held together (figure 16
 adapters learn from nothing, alike but for their pairs. One never met the withheld words together in a caption, though
 every word of them in others; a reference may show what they name. Both paint held-out pairs that ask for these words,
 and others. RMSE to the true target with 95 % intervals, and in percent of copying the reference; "misled" is the same
-canvas asked by another pair's caption, so what that costs is what the words tell. Made by `python -m recipes.unseen`.
+canvas asked by another pair's caption, so what that costs is what the words tell. All on the base before the one that
+ships, of 157,000 canvases. Made by `python -m recipes.unseen`.
 """
 
 
