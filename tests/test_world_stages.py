@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 from recipes.world import stages
-from recipes.world.scenes import SIDE, Composer
+from recipes.world.scenes import SIDE, Composer, tinted
 from recipes.world.sources import HELD_OUT_PHOTOS, STAGES
 
 EYE, TARGET = np.array([0.0, 1.0, 0.0]), np.array([0.0, 1.0, 3.0])
@@ -28,7 +28,7 @@ def a_composer(*, subjects: bool) -> Composer:
     y, x = np.mgrid[-1:1:64j, -1:1:64j]
     disc = np.where((x**2 + y**2 < 1)[..., None], np.uint8(255), np.uint8(0)).repeat(4, 2)
     composer = object.__new__(Composer)
-    composer.subjects = subjects
+    composer.subjects, composer.tints = subjects, 0.0
     composer.photos = [(Image.new("RGB", (320, 240)), "the night")]
     composer.cutouts, composer.emojis = [(Image.fromarray(disc), "a moon")], []
     composer.others, composer.places = [], ()
@@ -123,6 +123,28 @@ def test_scenes_of_subjects_have_one_or_two_objects() -> None:
     assert {caption.split(" in front of ")[1] for caption in captions} == {"the night", "a wall", "a floor"}
     captions = [a_composer(subjects=False).scene(np.random.default_rng(seed)).caption for seed in range(60)]
     assert {caption.count("a moon") for caption in captions} == {0, 1, 2, 3}
+
+
+def test_a_tinted_object_keeps_its_outline_and_changes_its_colours() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 4), dtype=np.uint8)
+    one, again, other = (np.asarray(tinted(Image.fromarray(pixels), np.random.default_rng(seed))) for seed in (1, 1, 2))
+    assert np.array_equal(one, again)
+    assert not np.array_equal(one, other)
+    assert np.array_equal(one[..., 3], pixels[..., 3])
+    assert np.abs(one[..., :3].astype(int) - pixels[..., :3]).mean() > 2
+
+
+def test_objects_are_tinted_where_a_composer_is_told_so() -> None:
+    plain, tinting = a_composer(subjects=True), a_composer(subjects=True)
+    tinting.tints = 1.0
+    for composer in (plain, tinting):
+        composer.background = lambda random: (Image.new("RGB", (SIDE, SIDE)), "the night")  # type: ignore[method-assign]
+    scenes = [
+        [composer.scene(np.random.default_rng(seed)).pixels for seed in range(20)] for composer in (plain, tinting)
+    ]
+    grey, coloured = (max(int(np.ptp(pixels, axis=2).max()) for pixels in some) for some in scenes)
+    assert grey == 0
+    assert coloured > 20
 
 
 def test_each_split_has_backgrounds_without_a_subject() -> None:
