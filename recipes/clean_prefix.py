@@ -175,8 +175,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     for name in options.task or [name for name in SETTINGS if name not in known()]:
-        compared = compare(name, options)
-        store_by_task(SCORES, known() | {name: compared})  # read as late as can be: others may have added theirs
+        store_by_task(SCORES, name, compare(name, options))
     write_text(DOCS / "tasks" / "clean-prefix.md", page(known()))
 
 

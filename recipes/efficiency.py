@@ -80,7 +80,7 @@ def main() -> None:
             print(f"{name}, {count} pairs, {args.steps} steps: {score.metric} {score}", flush=True)
             keep(
                 {
-                    "task": name, "pairs": count, "steps": args.steps, "base": base_of(adapter), "metric": score.metric,
+                    "task": name, "pairs": count, "steps": args.steps, "base": base, "metric": score.metric,
                     "mean": score.mean, "low": score.low, "high": score.high,
                 }
             )  # fmt: skip

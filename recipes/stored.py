@@ -1,7 +1,7 @@
 """What recipes measured: JSON files in docs/results, which are committed, and from which every page is written."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +26,6 @@ def stored_by_task(path: Path, whole: Callable[..., Whole], **parts: Callable[..
     }
 
 
-def store_by_task(path: Path, found: Mapping[str, Any]) -> None:
-    """Write what `stored_by_task` reads."""
-    write_text(path, json.dumps({name: asdict(whole) for name, whole in found.items()}, indent=1) + "\n")
+def store_by_task(path: Path, name: str, whole: Any) -> None:
+    """Write one task's dataclass for `stored_by_task`; what others have written meanwhile stays."""
+    write_text(path, json.dumps(stored(path, {}) | {name: asdict(whole)}, indent=1) + "\n")

@@ -192,8 +192,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     for name in options.task or [name for name in WITHHELD if name not in known()]:
-        compared = compare(name, options)
-        store_by_task(SCORES, known() | {name: compared})
+        store_by_task(SCORES, name, compare(name, options))
     write_text(PAGE, page(known()))
 
 
