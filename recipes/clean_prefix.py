@@ -2,11 +2,13 @@
 
     python -m recipes.clean_prefix                                   # what is missing; a quarter of an hour a task
     python -m recipes.clean_prefix --task colorization --steps 800 --seeds 5 --modes full clean_ref clean_ref_text
+    python -m recipes.clean_prefix --task colorization --go-on --steps 300 --seeds 1 --pairs 1600 --skip 64
 
-Every mode sees the same pairs, noisy samples and noise levels, and starts from the same LoRA; the blocks of full
-attention are compiled, which those of a prefix cannot be. The held-out loss is that of `anyrefill train --validate`:
-the same noise on the same held-out pairs in every mode. Pictures are painted in 20 calls of ab2, whatever the shipped
-adapters ask for, in bfloat16 where that is fast. Times are CPU time of one picture in this process, the modes in turns.
+Every mode sees the same pairs, noisy samples and noise levels, and starts from the same LoRA, with --go-on from the
+one that ships; the blocks of full attention are compiled, which those of a prefix cannot be. The held-out loss is that
+of `anyrefill train --validate`: the same noise on the same held-out pairs in every mode. Pictures are painted in 20
+calls of ab2, with --go-on as the shipped adapters ask for, in bfloat16 where that is fast. Times are CPU time of one
+picture in this process, the modes in turns.
 Runs go on where they were stopped; what is measured goes to docs/results/clean-prefix.json, by task.
 """
 
@@ -15,6 +17,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from statistics import mean, stdev
 
 import torch
@@ -27,7 +30,7 @@ from anyrefill.evaluate.report import table
 from anyrefill.files import write_text
 from anyrefill.painter import Painter, load
 from anyrefill.train import TrainConfig, train
-from recipes.micro.adapters import SETTINGS, config_of, pairs_of, subset
+from recipes.micro.adapters import SETTINGS, config_of, painter_of, pairs_of, subset
 from recipes.stored import DOCS, store_by_task, stored_by_task
 
 SCORES = DOCS / "results" / "clean-prefix.json"
@@ -37,7 +40,8 @@ HEAD = """# Clean prefixes, trained
 Adapters from nothing, rank 16, 16 noisy samples a step (4 pairs x 4 draws), alike in all but who attends to whom, and
 painted in {calls} calls of `ab2`, whatever the shipped adapters ask for. Means over seeds (standard deviation in
 brackets); the loss is that of the same noise on the same held-out pairs. The base was pretrained with full attention,
-so a clean prefix has more to learn. [The guide](../guides/speed.md) says what a clean prefix is. Made by
+so a clean prefix has more to learn. "Trained on" begins with an adapter that was trained with `full`, and paints as
+the shipped adapter asks for. [The guide](../guides/speed.md) says what a clean prefix is. Made by
 `python -m recipes.clean_prefix`.
 """
 
@@ -79,19 +83,20 @@ class Compared:
 def compare(name: str, options: argparse.Namespace) -> Compared:
     """Train, evaluate and time every mode of one task with every seed."""
     shipped, runs, first = load(name), list[Trained](), list[Painter]()
-    pairs = held_out_pairs(shipped.task, shipped.size, limit=options.limit)
+    pairs = held_out_pairs(shipped.task, shipped.size, limit=options.skip + options.limit)[options.skip :]
     for seed in range(options.seeds):
         for mode in options.modes:
             config = settings(name, mode, seed, options)
             for step in train(config):
                 if step.step % 25 == 0:
                     print(f"{config.out.name} {step.step}/{step.steps} {step.seconds:.2f} s", flush=True)
-            painter = load(name, adapter=config.out, attention=mode, solver="ab2", dtype=fast_dtype())
-            report = evaluate(painter, pairs, baselines=False, steps=CALLS)
+            adapter = config.out / "adapter.safetensors"
+            painter = painter_of(name, adapter) if options.go_on else in_many_calls(name, adapter)
+            report = evaluate(painter, pairs, baselines=False)
             scores = {score.heading: score.mean for score in report.rows[0].scores}
             runs.append(logged(config, scores))
             first += [painter] if seed == 0 else []
-    one_picture = [Run(name=one.attention, call=partial(one.batch, pairs[:1], steps=CALLS)) for one in first]
+    one_picture = [Run(name=one.attention, call=partial(one.batch, pairs[:1])) for one in first]
     taken = {timing.name: timing.cpu for timing in interleaved(one_picture, options.rounds)}
     done = tuple(replace(run, paint_seconds=taken[run.attention]) for run in runs)
     return Compared(steps=options.steps, pairs=len(pairs), runs=done)
@@ -99,11 +104,17 @@ def compare(name: str, options: argparse.Namespace) -> Compared:
 
 def settings(name: str, mode: Attention, seed: int, options: argparse.Namespace) -> TrainConfig:
     """Return a run's settings: the shipped adapter's, but for its beginning."""
-    pairs, run = subset(pairs_of(name), options.pairs), f"{name}-{mode}-{options.steps}-{seed}"
+    pairs, start = subset(pairs_of(name), options.pairs), "-on" if options.go_on else ""
     return replace(
-        config_of(name, pairs, run, options.steps), seed=seed, attention=mode, draws=4, compile=mode == "full",
+        config_of(name, pairs, f"{name}-{mode}-{options.steps}{start}-{seed}", options.steps), seed=seed,
+        attention=mode, draws=4, compile=mode == "full", start_from=name if options.go_on else None,
         validate=str(heldout(name)), validate_every=options.steps, samples=0,
     )  # fmt: skip
+
+
+def in_many_calls(name: str, adapter: Path) -> Painter:
+    """Return who paints with an adapter in 20 calls of a higher-order solver."""
+    return replace(load(name, adapter=adapter, solver="ab2", dtype=fast_dtype()), steps=CALLS)
 
 
 def logged(config: TrainConfig, scores: dict[str, float]) -> Trained:
@@ -171,11 +182,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--pairs", type=int, default=400, help="to learn from")
     parser.add_argument("--limit", type=int, default=32, help="held-out pairs to paint")
+    parser.add_argument("--skip", type=int, default=0, help="held-out pairs to leave to docs/results.md")
+    parser.add_argument("--go-on", action="store_true", help="begin with the adapter that ships, and paint as it does")
     parser.add_argument("--rounds", type=int, default=3, help="of timing")
     options = parser.parse_args()
     torch.set_num_threads(1)
     for name in options.task or [name for name in SETTINGS if name not in known()]:
-        store_by_task(SCORES, name, compare(name, options))
+        store_by_task(SCORES, f"{name}, trained on" if options.go_on else name, compare(name, options))
     write_text(DOCS / "tasks" / "clean-prefix.md", page(known()))
 
 

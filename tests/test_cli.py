@@ -248,6 +248,7 @@ def test_what_is_missing_is_named(run: Run, tiny: Path, photo: Path) -> None:
     refused(run("sing"), "There is no command 'sing'; there are tasks, demo, paint, curate, doctor,")
     refused(run("paint", "ref-inpainting", photo, "--backbone", tiny), "needs a mask")
     refused(run("evaluate"), "Give either a task or --all")
+    refused(run("evaluate", "--all", "--adapter", "deblur"), "One adapter does not paint every task")
     refused(run("evaluate", "deblur", "--limit", "0"), "--limit must be at least 1")
 
 
