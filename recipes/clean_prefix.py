@@ -23,7 +23,7 @@ from statistics import mean, stdev
 import torch
 
 from anyrefill.backbone import ATTENTIONS, Attention
-from anyrefill.backbone.precision import fast_dtype
+from anyrefill.backbone.precision import dtype_name, fast_dtype
 from anyrefill.bench.timing import Run, interleaved
 from anyrefill.evaluate import evaluate, held_out_pairs, heldout
 from anyrefill.evaluate.report import table
@@ -73,11 +73,13 @@ class Compared:
         steps: of each run.
         pairs: held out, that were painted.
         runs: every mode with every seed.
+        dtype: that pictures were painted in.
     """
 
     steps: int
     pairs: int
     runs: tuple[Trained, ...]
+    dtype: str = "bfloat16"
 
 
 def compare(name: str, options: argparse.Namespace) -> Compared:
@@ -99,7 +101,7 @@ def compare(name: str, options: argparse.Namespace) -> Compared:
     one_picture = [Run(name=one.attention, call=partial(one.batch, pairs[:1])) for one in first]
     taken = {timing.name: timing.cpu for timing in interleaved(one_picture, options.rounds)}
     done = tuple(replace(run, paint_seconds=taken[run.attention]) for run in runs)
-    return Compared(steps=options.steps, pairs=len(pairs), runs=done)
+    return Compared(steps=options.steps, pairs=len(pairs), runs=done, dtype=dtype_name(fast_dtype()))
 
 
 def settings(name: str, mode: Attention, seed: int, options: argparse.Namespace) -> TrainConfig:
@@ -133,7 +135,8 @@ def page(found: Mapping[str, Compared]) -> str:
     parts = [HEAD.format(calls=CALLS)]
     for name, compared in found.items():
         seeds = len({run.seed for run in compared.runs})
-        parts.append(f"## {name}\n\n{compared.steps} steps, {seeds} seeds, {compared.pairs} held-out pairs.\n")
+        drawn = f"{compared.steps} steps, {seeds} seed{'s' if seeds > 1 else ''}"
+        parts.append(f"## {name}\n\n{drawn}, {compared.pairs} held-out pairs, {compared.dtype}.\n")
         parts.append(table(lines(compared)) + "\n")
     return "\n".join(parts)
 
