@@ -115,7 +115,7 @@ def painted(painter: Painter, pair: Pair, number: int, seeds: int) -> Iterator[P
     canvas = Canvas.stitch(pair.reference, pair.target, painter.task.mask(pair))
     backbone, prompt = painter.backbone, painter.task.fill_prompt(pair.caption)
     run = sampling(
-        backbone, [canvas] * seeds, [prompt] * seeds, seeds=list(range(seeds)), steps=painter.steps,
+        backbone, [canvas], [prompt], seeds=list(range(seeds)), steps=painter.steps,
         guidance=painter.guidance, reference_guidance=painter.reference_guidance,
     )  # fmt: skip
     *_, last = run

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,9 @@ from anyrefill import Canvas, UserError, cli, images
 from anyrefill.backbone import Attention, Condition
 from anyrefill.backbone.adapters.files import load_adapter
 from anyrefill.backbone.adapters.lora import TARGETS, merge
+from anyrefill.backbone.engine import forward
+from anyrefill.backbone.engine.layers import Layers
+from anyrefill.backbone.engine.passes import Prefix, prefilled
 from anyrefill.backbone.fill import FluxFill
 from anyrefill.backbone.tiny import TinyFill
 from anyrefill.sample import sample
@@ -110,6 +114,29 @@ def test_kept_pixels_stay_and_company_changes_nothing(tiny: Path, attention: Att
             backbone, canvases[index : index + 1], [prompt], seeds=[3 + index], steps=3, attention=attention
         )
         torch.testing.assert_close(alone, together[index], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("strength", [{}, {"reference_guidance": 2.0, "caption_guidance": 2.0}])
+@pytest.mark.parametrize("attention", ["full", "clean_ref", "clean_ref_text"])
+def test_seeds_of_one_canvas_share_what_is_known(
+    tiny: Path, attention: Attention, strength: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two seeds of each of two canvases: the clean tokens of each pass once, and all paint as they do alone."""
+    backbone, canvases, rows = FluxFill.load(tiny), [canvas(known=True), canvas()], list[int]()
+
+    def counted(layers: Layers, image: Tensor, *others: Any) -> Prefix:
+        rows.append(len(image))
+        return prefilled(layers, image, *others)
+
+    monkeypatch.setattr(forward, "prefilled", counted)
+    run = {"steps": 2, "attention": attention, **strength}
+    together = sample(backbone, canvases, ["a", "b"], seeds=[3, 4, 5, 6], **run)
+    assert rows == [] if attention == "full" else set(rows) == {2}
+    for index, painted in enumerate(together):
+        own = index // 2
+        [alone] = sample(backbone, [canvases[own]], ["ab"[own]], seeds=[3 + index], **run)
+        torch.testing.assert_close(painted, alone, atol=1e-4, rtol=0)
+    assert not torch.equal(together[0], together[1])
 
 
 @pytest.mark.parametrize("solver", ["ab2", "ab3", "unipc2"])

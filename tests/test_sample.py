@@ -75,7 +75,9 @@ def test_what_does_not_fit_together_is_refused() -> None:
         sample(TinyFill(), [canvas(), small], ["", ""], seeds=[0, 1])
     with pytest.raises(UserError, match="1 canvases, 2 prompts, 1 seeds"):
         sample(TinyFill(), [canvas()], ["", ""], seeds=[0])
-    with pytest.raises(UserError, match="canvases of one size; these are no pixels"):
+    with pytest.raises(UserError, match="2 canvases, 2 prompts, 3 seeds"):
+        sample(TinyFill(), [canvas(), canvas()], ["", ""], seeds=[0, 1, 2])
+    with pytest.raises(UserError, match="0 canvases, 0 prompts, 0 seeds"):
         sample(TinyFill(), [], [], seeds=[])
 
 

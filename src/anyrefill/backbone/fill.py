@@ -180,14 +180,17 @@ class FluxFill:
 
     @torch.no_grad()
     def encode_text(self, prompts: list[str]) -> Text:
-        """Encode prompts: T5's tokens and CLIP's pooled vector.
+        """Encode prompts, equal ones once: T5's tokens and CLIP's pooled vector.
 
         Source: diffusers, FluxFillPipeline.encode_prompt.
         """
         clip, t5 = self.clip, self._t5
         if t5 is None:
             raise RuntimeError("the text encoders were freed, or not loaded")
-        return Text(embeds=t5(prompts, self.device)[0], pooled=clip(prompts, self.device)["pooler_output"])
+        distinct = list(dict.fromkeys(prompts))
+        rows = [distinct.index(prompt) for prompt in prompts]
+        embeds, pooled = t5(distinct, self.device)[0], clip(distinct, self.device)["pooler_output"]
+        return Text(embeds=embeds[rows], pooled=pooled[rows])
 
     @torch.no_grad()
     def encode(self, pixels: Sheets, generators: list[Generator] | None = None) -> Latents:
@@ -231,7 +234,14 @@ class FluxFill:
             )[0]
         return predicted.to(latents)
 
-    def field(self, condition: Condition, guidance: float, sigmas: abc.Sequence[float], attention: Attention) -> Field:
+    def field(
+        self,
+        condition: Condition,
+        guidance: float,
+        sigmas: abc.Sequence[float],
+        attention: Attention,
+        draws: int = 1,
+    ) -> Field:
         """Return the velocity field of a batch of canvases, all that the latents do not change made beforehand.
 
         ``full`` attention is the function of ``velocity`` to rounding; off the CPU, where our forms are not
@@ -240,9 +250,9 @@ class FluxFill:
         model, fusable = self.transformer, engine.fusable(self.transformer)
         ours = self.idle_waits or (self.device.type == "cpu" and (fusable or engine.unmerged(model)))
         if attention == "full" and not ours:
-            return call_by_call(self, condition, guidance)
+            return call_by_call(self, condition.repeated(draws), guidance)
         layers = engine.fused(model) if fusable else engine.by_modules(model)
-        return engine.field(layers, condition, guidance, sigmas, attention)
+        return engine.field(layers, condition, guidance, sigmas, attention, draws)
 
     def fingerprint(self) -> str:
         """Identify the base's weights, whatever dtype they are loaded in; see the function ``fingerprint``.

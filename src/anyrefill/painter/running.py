@@ -66,7 +66,7 @@ def _steps(
     """Sample the canvas once for each seed, or its tiles once."""
     if large is not None:
         return sampler.sampling_large(backbone, large, prompt, seeds[0])
-    return sampler.sampling(backbone, [canvas] * len(seeds), [prompt] * len(seeds), seeds)
+    return sampler.sampling(backbone, [canvas], [prompt], seeds)
 
 
 def _repaired(canvas: Canvas, sheet: Sheet, covered: SheetMask) -> tuple[Panel, str]:

@@ -18,18 +18,25 @@ __all__ = ["guided", "velocity_field"]
 
 
 def velocity_field(
-    backbone: Backbone, condition: Condition, guidance: float, sigmas: Sequence[float], attention: Attention
+    backbone: Backbone,
+    condition: Condition,
+    guidance: float,
+    sigmas: Sequence[float],
+    attention: Attention,
+    draws: int = 1,
 ) -> Field:
     """Return the backbone's velocity field: its own way for many steps, or else its velocity, call by call.
+
+    Of each row of the condition there are ``draws`` rows of latents.
 
     Raises:
         UserError: the backbone does not know that attention.
     """
     if isinstance(backbone, Prepares):
-        return backbone.field(condition, guidance, sigmas, attention)
+        return backbone.field(condition, guidance, sigmas, attention, draws)
     if attention != "full":
         raise UserError(f"the backbone {type(backbone).__name__} knows full attention only, not {attention}")
-    return call_by_call(backbone, condition, guidance)
+    return call_by_call(backbone, condition.repeated(draws), guidance)
 
 
 def guided(
@@ -58,7 +65,7 @@ def guided(
         backbone: the fill model.
         canvases: of one size.
         condition: the canvases' own.
-        noise: that sampling begins with, (B, N, D).
+        noise: that sampling begins with, (B * draws, N, D).
         sigmas: all noise levels at which the field will be asked for.
         generators: one for each canvas, where the autoencoder samples its posterior.
         guidance: distilled guidance strength.
@@ -66,18 +73,19 @@ def guided(
         reference_guidance: strength of the reference, at least 0, where it has no say.
         caption_guidance: strength of the prompt, likewise.
     """
-    own = velocity_field(backbone, condition, guidance, sigmas, attention)
+    draws = len(noise) // len(canvases)
+    own = velocity_field(backbone, condition, guidance, sigmas, attention, draws)
     others: list[tuple[Field, float]] = []
     target = pack_mask(canvases[0].target[None]).bool().any(dim=-1, keepdim=True).to(noise.device)
     if reference_guidance != 1:
         bare = [canvas.without_reference() for canvas in canvases]
         blank = Condition.of(bare, condition.text, backbone, generators=generators)
-        unguided = velocity_field(backbone, blank, guidance, sigmas, attention)
-        others.append((beside_grey(unguided, blank, noise, target), reference_guidance))
+        unguided = velocity_field(backbone, blank, guidance, sigmas, attention, draws)
+        others.append((beside_grey(unguided, blank.repeated(draws), noise, target), reference_guidance))
     if caption_guidance != 1:
         with torch.no_grad():
             silent = replace(condition, text=backbone.encode_text([""] * len(canvases)))
-        others.append((velocity_field(backbone, silent, guidance, sigmas, attention), caption_guidance))
+        others.append((velocity_field(backbone, silent, guidance, sigmas, attention, draws), caption_guidance))
     if not others:
         return own
 

@@ -54,7 +54,12 @@ def masked_forward(
 
 @torch.no_grad()
 def field(
-    layers: Layers, condition: Condition, guidance: float, sigmas: Sequence[float], attention: Attention
+    layers: Layers,
+    condition: Condition,
+    guidance: float,
+    sigmas: Sequence[float],
+    attention: Attention,
+    draws: int = 1,
 ) -> Field:
     """Return the velocity field of a batch of canvases, with all that the latents do not change made beforehand.
 
@@ -64,8 +69,9 @@ def field(
         guidance: distilled strength.
         sigmas: at which the field will be asked for.
         attention: who attends to whom.
+        draws: rows of latents of each canvas, one after the other, which share its clean prefix.
     """
-    way = _prepare(layers, condition, guidance, attention).for_a_run()
+    way = _prepare(layers, condition, guidance, attention, draws).for_a_run()
     table = tabulate(layers.model, [sigma for sigma in sigmas if sigma > 0], guidance, way.condition.text.pooled)
 
     @torch.no_grad()
@@ -120,11 +126,11 @@ class _Way:
         return replace(self, layers=packed(self.layers, rows * tokens, rows * words), prefix=prefix)
 
 
-def _prepare(layers: Layers, condition: Condition, guidance: float, attention: Attention, draws: int = 1) -> _Way:
+def _prepare(layers: Layers, condition: Condition, guidance: float, attention: Attention, draws: int) -> _Way:
     """Pass the clean tokens, if they go first, and get the others ready."""
     condition = _placed(condition, layers)
     whole = rotary(layers.model, condition.text.embeds.shape[1], condition.img_ids)
-    repeated = _repeated(condition, draws)
+    repeated = condition.repeated(draws)
     words = layers.model.context_embedder(repeated.text.embeds)
     if attention == "full":
         embed = _embedder(layers, repeated.fill)
@@ -165,17 +171,6 @@ def _placed(condition: Condition, layers: Layers) -> Condition:
     )
     fill = condition.fill.to(layers.device, layers.dtype)
     return Condition(fill=fill, img_ids=condition.img_ids.to(layers.device), text=text)
-
-
-def _repeated(condition: Condition, draws: int) -> Condition:
-    """Return a condition with every row that many times."""
-    if draws == 1:
-        return condition
-    text = Text(
-        embeds=condition.text.embeds.repeat_interleave(draws, 0),
-        pooled=condition.text.pooled.repeat_interleave(draws, 0),
-    )
-    return Condition(fill=condition.fill.repeat_interleave(draws, 0), img_ids=condition.img_ids, text=text)
 
 
 def _embedder(layers: Layers, fill: Fill) -> Callable[[Tensor], Tensor]:
