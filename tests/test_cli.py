@@ -252,6 +252,15 @@ def test_what_is_missing_is_named(run: Run, tiny: Path, photo: Path) -> None:
     refused(run("evaluate", "deblur", "--limit", "0"), "--limit must be at least 1")
 
 
+def test_variants_go_to_files_with_numbers(run: Run, as_micro: Path, photo: Path) -> None:
+    asked = ("paint", "colorization", photo, "--raw", "--steps", 1, "--out", "many.png", "--variants", 2)
+    code, out, _ = run(*asked, "--temperature", 1)
+    assert (code, out.split()) == (0, ["many-1.png", "many-2.png"])
+    assert Path("many-1.png").read_bytes() != Path("many-2.png").read_bytes()
+    refused(run(*asked, "--temperature", 0), "At temperature 0 all paintings are the same")
+    refused(run(*asked, "--best-of", 2), "Either the best of several paintings is kept, or all variants")
+
+
 def test_paint_with_a_shipped_adapter(run: Run, as_micro: Path, photo: Path) -> None:
     code, out, err = run("paint", "colorization", photo, "--steps", 2, "--out", "deep/folder/out.jpg")
     assert (code, out) == (0, "deep/folder/out.jpg\n")

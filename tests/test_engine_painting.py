@@ -124,7 +124,7 @@ def test_seeds_of_one_canvas_share_what_is_known(
     """Two seeds of each of two canvases: the clean tokens of each pass once, and all paint as they do alone."""
     backbone, canvases, rows = FluxFill.load(tiny), [canvas(known=True), canvas()], list[int]()
 
-    def counted(layers: Layers, image: Tensor, *others: Any) -> Prefix:
+    def counted(layers: Layers, image: Tensor, *others: *tuple[Any, ...]) -> Prefix:
         rows.append(len(image))
         return prefilled(layers, image, *others)
 

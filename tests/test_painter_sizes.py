@@ -7,12 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from benchmarks.witness import Painted, published
 from PIL import Image
 
 import anyrefill
 from anyrefill import Canvas, Painter, UserError, cli, images, tasks
 from anyrefill.backbone.tiny import TinyFill
 from anyrefill.painter import Frame, Way
+from anyrefill.painter import painter as painter_module
+from anyrefill.painter import witness as witness_module
 from anyrefill.painter.witness import Witness, reference_errors
 from anyrefill.sample import sampling
 from anyrefill.tasks import colorization
@@ -169,10 +172,47 @@ def test_a_choice_by_chance_is_refused() -> None:
         replace(one, witness=witness(-0.1))(reference, best_of=2)
     with pytest.raises(UserError, match="With clean_ref attention the reference is not repainted"):
         replace(one, witness=witness(0.1), attention="clean_ref")(reference, best_of=2)
-    with pytest.raises(UserError, match="of whole paintings only"):
+    with pytest.raises(UserError, match="Several are painted of whole pictures only, not of tiles"):
         replace(one, witness=witness(0.1))(a_picture(64, 64), best_of=2, way="tiles")
-    with pytest.raises(UserError, match="at least 1 painting"):
+    with pytest.raises(UserError, match="At least 1 picture is painted, not 0"):
         one(reference, best_of=0)
+
+
+def test_the_best_by_lpips_is_the_one_whose_reference_looks_most_alike(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """LPIPS stands in by a distance of pixels here; where its weights are missing nothing is painted at all."""
+    adapter = tiny / "adapters" / "colorization.safetensors"
+    by_lpips = replace(witness(0.1), score="lpips")
+    paint = replace(anyrefill.load("colorization", backbone=tiny, adapter=adapter), witness=by_lpips)
+    request = paint.prepare(a_picture(64, 64))
+    monkeypatch.setenv("ANYREFILL_WEIGHTS", str(tmp_path))
+    with pytest.raises(UserError, match="LPIPS needs alexnet"):
+        paint.fulfilling(request, steps=1, best_of=3)
+    monkeypatch.setattr(painter_module, "find_weights", lambda _net: None)
+    monkeypatch.setattr(witness_module, "lpips_alex", lambda one, other: float((one - other).abs().mean()))
+    *_, last = paint.fulfilling(request, steps=1, seed=4, best_of=3)
+    canvas = Canvas.stitch(request.pair.reference, request.pair.target, torch.ones(1, 64, 64))
+    run = sampling(paint.backbone, [canvas], [""], seeds=[4, 5, 6], steps=1, guidance=paint.guidance)
+    *_, step = run
+    errors = reference_errors(paint.backbone, canvas, step.latents, "lpips")
+    assert f"seed {4 + errors.index(min(errors))} " in last.notes[0]
+    assert len(set(errors)) == 3
+
+
+def test_variants_are_what_their_seeds_paint(tiny: Path) -> None:
+    paint = anyrefill.load("colorization", backbone=tiny, adapter=tiny / "adapters" / "colorization.safetensors")
+    reference = a_picture(48, 80)
+    *_, last = paint.fulfilling(paint.prepare(reference), steps=2, seed=7, variants=3, temperature=1.0)
+    assert len(last.panels) == 3
+    for seed, panel in enumerate(last.panels, start=7):
+        alone = images.to_panel(paint(reference, steps=2, seed=seed, temperature=1.0))
+        torch.testing.assert_close(panel, alone, atol=2 / 127.5, rtol=0)
+    assert not torch.equal(last.panels[0], last.panels[1])
+    with pytest.raises(UserError, match="At temperature 0 all paintings are the same"):
+        paint.fulfilling(paint.prepare(reference), variants=2, temperature=0.0)
+    with pytest.raises(UserError, match="Either the best of several paintings is kept, or all variants"):
+        paint.fulfilling(paint.prepare(reference), variants=2, best_of=2)
 
 
 def test_a_record_holds_for_the_file_it_was_made_of(tmp_path: Path) -> None:
@@ -186,6 +226,19 @@ def test_a_record_holds_for_the_file_it_was_made_of(tmp_path: Path) -> None:
     path.write_text("{}")
     with pytest.raises(UserError, match="mine.witness.json is damaged"):
         Witness.read(adapter)
+
+
+@pytest.mark.parametrize("score", ["latents", "lpips"])
+def test_the_record_is_of_the_score_that_ranks(score: str) -> None:
+    """Of 16 canvases of 5 seeds, one score knows the order of LPIPS and the other none."""
+    random, rows = np.random.default_rng(0), list[Painted]()
+    for canvas in range(16):
+        for seed, lpips in enumerate(random.random(5)):
+            chance = float(random.random())
+            latents, left = (lpips, chance) if score == "latents" else (chance, lpips)
+            rows.append(Painted(task="t", canvas=canvas, seed=seed, latents=latents, left=left, lpips=lpips, rmse=0.0))
+    record = published(rows)
+    assert (record.score, record.correlation, record.ranks) == (score, pytest.approx(1.0), True)
 
 
 def test_the_finish_is_done_at_full_size_unless_raw_is_asked_for() -> None:

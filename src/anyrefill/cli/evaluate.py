@@ -81,7 +81,7 @@ def evaluate(options: Evaluate) -> None:
     if options.all == (options.task is not None):
         raise UserError("Give either a task or --all.")
     if options.all and options.adapter not in (None, "none"):
-        raise UserError(f"One adapter does not paint every task: give {options.adapter!r} with its own, not with --all.")
+        raise UserError(f"One adapter does not paint every task: give {options.adapter} with its own, not with --all.")
     _check_backbone(options)
     check_report(options.json, (options.pairs, file_of(options.task), file_of(options.adapter)))
     reports: list[Report] = []

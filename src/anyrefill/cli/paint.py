@@ -66,6 +66,8 @@ class Paint:
     """Of the noise; of the first, where several are painted."""
     best_of: Annotated[int, arg(metavar="N")] = 1
     """Paint so many and keep the one whose reference was repainted best, if that is known to tell."""
+    variants: Annotated[int, arg(metavar="N")] = 1
+    """Paint so many and keep all, in files with their numbers behind the name: painted-1.png, painted-2.png ..."""
     solver: Literal["euler", "ab2", "ab3", "unipc2"] = "euler"
     """How steps are taken: Euler, Adams-Bashforth of order 2 or 3, or UniPC."""
     attention: Literal["full", "clean_ref", "clean_ref_text"] | None = None
@@ -91,14 +93,16 @@ class Paint:
 def paint(options: Paint) -> None:
     """Paint one picture and print where it is."""
     check_seed(options.seed)
-    check_counts(steps=options.steps, best_of=options.best_of)
+    check_counts(steps=options.steps, best_of=options.best_of, variants=options.variants)
     check_strengths(
         guidance=options.guidance,
         temperature=options.temperature,
         reference_guidance=options.reference_guidance,
         caption_guidance=options.caption_guidance,
     )
-    check_picture(options.out, [options.reference, options.target, options.mask, *options.more])
+    outs = _outs(options)
+    for out in outs:
+        check_picture(out, [options.reference, options.target, options.mask, *options.more])
     import torch
 
     from anyrefill import images
@@ -126,7 +130,6 @@ def paint(options: Paint) -> None:
         size=options.size,
         way=options.way,
     )
-    tell(request.notes)
     run = painter.fulfilling(
         request,
         steps=options.steps,
@@ -136,9 +139,19 @@ def paint(options: Paint) -> None:
         caption_guidance=options.caption_guidance,
         seed=options.seed,
         best_of=options.best_of,
+        variants=options.variants,
         repair_colour=options.repair_colour,
     )
+    tell(request.notes)
     *_, last = with_bar(run, options.task)
     tell(last.notes)
-    images.save(images.to_pil(last.panels[0]), options.out)
-    print(options.out)
+    for out, panel in zip(outs, last.panels, strict=True):
+        images.save(images.to_pil(panel), out)
+        print(out)
+
+
+def _outs(options: Paint) -> list[Path]:
+    """Return where each painting goes."""
+    if options.variants <= 1:
+        return [options.out]
+    return [options.out.with_stem(f"{options.out.stem}-{number}") for number in range(1, options.variants + 1)]

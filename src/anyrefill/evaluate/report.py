@@ -161,8 +161,8 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def interval(values: Sequence[float], resamples: int = 2000) -> tuple[float, float]:
-    """Return the 95 % confidence interval of the mean: the percentile bootstrap, always with the same draws.
+def interval(values: Sequence[float], resamples: int = 2000, level: float = 0.95) -> tuple[float, float]:
+    """Return the confidence interval of the mean: the percentile bootstrap, always with the same draws.
 
     Source: Efron and Tibshirani 1993, An Introduction to the Bootstrap, section 13.3.
     """
@@ -170,7 +170,7 @@ def interval(values: Sequence[float], resamples: int = 2000) -> tuple[float, flo
     if not np.isfinite(array).all():
         return math.nan, math.nan
     draws = np.random.default_rng(0).integers(0, len(array), (resamples, len(array)))
-    low, high = np.percentile(array[draws].mean(axis=1), [2.5, 97.5])
+    low, high = np.percentile(array[draws].mean(axis=1), [50 * (1 - level), 50 * (1 + level)])
     return float(low), float(high)
 
 

@@ -14,11 +14,12 @@ from anyrefill.canvas import Canvas, pasted
 from anyrefill.errors import UserError
 from anyrefill.flow import Solver
 from anyrefill.images import ImageLike
+from anyrefill.metrics.lpips import find_weights
 from anyrefill.painter.asking import ask
 from anyrefill.painter.fitting import OutSize, Way
 from anyrefill.painter.records import Asked, Request, Sampler, Stage
 from anyrefill.painter.running import running
-from anyrefill.painter.witness import Witness
+from anyrefill.painter.witness import Witness, WitnessScore
 from anyrefill.pairs import Pair
 from anyrefill.sample import sheets
 from anyrefill.tasks import Finish, Task, as_painted
@@ -139,22 +140,33 @@ class Painter:
         *,
         seed: int = 0,
         best_of: int = 1,
+        variants: int = 1,
         repair_colour: bool = False,
         **asked: Unpack[Asked],
     ) -> Iterator[Stage]:
-        """Yield after every step, at last with the painting in the size that was asked for.
+        """Yield after every step, at last with the painting in the size that was asked for, or with all variants.
 
         Arguments and errors are those of a call.
+
+        Args:
+            request: from ``prepare``.
+            seed: as of a call.
+            best_of: as of a call.
+            variants: how many are painted, of seeds one after the other, and all handed out.
+            repair_colour: as of a call.
+            asked: as of a call.
         """
         sampler = self._sampler(asked)
-        if best_of != 1:
-            self._check_best_of(best_of, request, sampler.temperature)
-        pair, seeds = request.pair, range(seed, seed + best_of)
+        if best_of != 1 or variants != 1:
+            self._check_several(best_of, variants, request, sampler.temperature)
+        best_by = self._best_by() if best_of != 1 else None
+        pair, seeds = request.pair, range(seed, seed + max(best_of, variants))
         canvas = Canvas.stitch((pair.reference, *request.more), pair.target, self.task.mask(pair))
         prompt = self.task.fill_prompt(pair.caption)
         return running(
-            self.backbone, request, canvas, prompt, sampler, seeds=seeds, repair=repair_colour, finish=self.finish
-        )
+            self.backbone, request, canvas, prompt, sampler, seeds=seeds, best_by=best_by, repair=repair_colour,
+            finish=self.finish,
+        )  # fmt: skip
 
     @property
     def finish(self) -> Finish:
@@ -225,14 +237,20 @@ class Painter:
         """Return what the backbone gets to see of a pair."""
         return Canvas.stitch(pair.reference, pair.target, self.task.mask(pair))
 
-    def _check_best_of(self, count: int, request: Request, temperature: float) -> None:
-        """Refuse a choice that would be made by chance."""
-        if count < 1:
-            raise UserError(f"The best of at least 1 painting can be kept, not of {count}.")
+    @staticmethod
+    def _check_several(best_of: int, variants: int, request: Request, temperature: float) -> None:
+        """Refuse several paintings where there cannot be several."""
+        if best_of < 1 or variants < 1:
+            raise UserError(f"At least 1 picture is painted, not {min(best_of, variants)}.")
+        if best_of > 1 and variants > 1:
+            raise UserError("Either the best of several paintings is kept, or all variants.")
         if request.frame.tile is not None:
-            raise UserError("The best of several can be kept of whole paintings only, not of tiles.")
+            raise UserError("Several are painted of whole pictures only, not of tiles.")
         if temperature == 0:
-            raise UserError("At temperature 0 all paintings are the same, so there is no best of several.")
+            raise UserError("At temperature 0 all paintings are the same, so there are no several.")
+
+    def _best_by(self) -> WitnessScore:
+        """Return which score tells the best of several; refuse a choice that would be made by chance."""
         if self.attention != "full":
             raise UserError(
                 f"With {self.attention} attention the reference is not repainted, so nothing tells the best of several."
@@ -247,6 +265,9 @@ class Painter:
                 f"The repainted reference does not tell good paintings of {self.task.name} from bad ones (rank "
                 f"correlation {self.witness}), so the best of several would be chosen by chance."
             )
+        if self.witness.score == "lpips":
+            find_weights("alex")
+        return self.witness.score
 
     def _sampler(self, asked: Asked) -> Sampler:
         """Return how to sample: as this painter does, where a call says nothing else."""

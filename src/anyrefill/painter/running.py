@@ -7,7 +7,7 @@ import torch
 from anyrefill.backbone import Backbone
 from anyrefill.canvas import Canvas, pasted
 from anyrefill.painter.records import Request, Sampler, Stage
-from anyrefill.painter.witness import reference_errors
+from anyrefill.painter.witness import WitnessScore, reference_errors
 from anyrefill.repair import fit_repair, ring
 from anyrefill.sample import Large, Step, large_sheet, sheets
 from anyrefill.tasks import Finish
@@ -27,10 +27,11 @@ def running(
     sampler: Sampler,
     *,
     seeds: Sequence[int],
+    best_by: WitnessScore | None,
     repair: bool,
     finish: Finish,
 ) -> Iterator[Stage]:
-    """Yield after every step, at last with the painted panel in the size that comes out.
+    """Yield after every step, at last with the painted panel of every seed, or of one, in the size that comes out.
 
     Args:
         backbone: the fill model.
@@ -38,7 +39,8 @@ def running(
         canvas: its pair and further references, stitched.
         prompt: the task's, filled.
         sampler: how.
-        seeds: of the noise; of several paintings the one whose reference was repainted best is kept.
+        seeds: of the noise.
+        best_by: by which score of the repainted reference the best of all seeds is chosen; None keeps all.
         repair: whether colours are repaired where that helps.
         finish: what is done to the painting, in the size that comes out, before kept pixels are pasted.
     """
@@ -48,16 +50,17 @@ def running(
             yield Stage(done=step.done, total=step.steps)
             continue
         latents, notes = step.latents, list[str]()
-        if len(seeds) > 1:
-            errors = reference_errors(backbone, canvas, latents)
+        if best_by is not None:
+            errors = reference_errors(backbone, canvas, latents, best_by)
             best = errors.index(min(errors))
             latents = latents[best : best + 1]
             notes.append(f"Of {len(seeds)} paintings that of seed {seeds[best]} repainted the reference best.")
-        sheet, covered = _decoded(backbone, canvas, large, latents)
-        panel, note = _repaired(canvas, sheet, covered) if repair else (canvas.panel(sheet), "")
-        notes += [note] if note else []
-        whole = pasted(finish(request.beside, request.frame.back(panel)), request.kept, request.mask)
-        yield Stage(done=step.done, total=step.steps, panels=(whole,), notes=tuple(notes))
+        finished, covered = list[Panel](), torch.ones_like(canvas.mask) if large is None else large.covered()
+        for sheet in _decoded(backbone, canvas, large, latents):
+            panel, note = _repaired(canvas, sheet, covered) if repair else (canvas.panel(sheet), "")
+            notes += [note] if note and note not in notes else []
+            finished.append(pasted(finish(request.beside, request.frame.back(panel)), request.kept, request.mask))
+        yield Stage(done=step.done, total=step.steps, panels=tuple(finished), notes=tuple(notes))
 
 
 def _steps(
@@ -82,8 +85,6 @@ def _repaired(canvas: Canvas, sheet: Sheet, covered: SheetMask) -> tuple[Panel, 
     return (panel, NO_REPAIR) if repair is None else (repair(panel), str(repair))
 
 
-def _decoded(backbone: Backbone, canvas: Canvas, large: Large | None, latents: Tokens) -> tuple[Sheet, SheetMask]:
-    """Return the sheet that was painted, and where there is one."""
-    if large is None:
-        return sheets(backbone, [canvas], latents)[0], torch.ones_like(canvas.mask)
-    return large_sheet(backbone, large, latents), large.covered()
+def _decoded(backbone: Backbone, canvas: Canvas, large: Large | None, latents: Tokens) -> Sequence[Sheet]:
+    """Return the sheets that were painted: one for each seed, or that of all tiles."""
+    return sheets(backbone, [canvas], latents).unbind() if large is None else [large_sheet(backbone, large, latents)]

@@ -6,6 +6,7 @@ Whether it does was measured for an adapter on held-out pairs, or not: the recor
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -14,9 +15,13 @@ from anyrefill.backbone.latents import unpack
 from anyrefill.canvas import Canvas
 from anyrefill.errors import UserError
 from anyrefill.files import sha256_of, write_text
+from anyrefill.metrics import lpips_alex
 from anyrefill.types import Tokens
 
-__all__ = ["Witness", "reference_errors"]
+__all__ = ["Witness", "WitnessScore", "reference_errors"]
+
+WitnessScore = Literal["latents", "lpips"]
+"""How far a repainted reference is from the given one: relative distance of latents, or LPIPS (AlexNet) of pictures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +31,11 @@ class Witness:
     Attributes:
         correlation: Spearman's, over the seeds of a canvas, between ``reference_errors`` and LPIPS to the truth; the
             mean over held-out canvases.
-        low: lower end of its 95 % confidence interval.
+        low: lower end of its confidence interval.
         high: upper end of it.
         canvases: how many.
         seeds: of each.
+        score: which of the reference's errors.
     """
 
     correlation: float
@@ -37,6 +43,7 @@ class Witness:
     high: float
     canvases: int
     seeds: int
+    score: WitnessScore = "latents"
 
     @property
     def ranks(self) -> bool:
@@ -73,17 +80,26 @@ class Witness:
 
 
 @torch.no_grad()
-def reference_errors(backbone: Backbone, canvas: Canvas, latents: Tokens) -> list[float]:
-    """Return ||x - z|| / ||z|| over the references' latents of each painting of one canvas.
+def reference_errors(
+    backbone: Backbone, canvas: Canvas, latents: Tokens, score: WitnessScore = "latents"
+) -> list[float]:
+    """Return how far the repainted references of each painting of one canvas are from what the autoencoder makes of it.
 
     Args:
         backbone: encodes what was given.
         canvas: that was painted.
         latents: packed, at the end of the run.
+        score: ||x - z|| / ||z|| over the references' latents, or LPIPS between the decoded references.
+
+    Raises:
+        UserError: LPIPS is asked for, and its weights are missing.
     """
-    known = canvas.beside(backbone.encode(canvas.masked[None]))
-    painted = canvas.beside(unpack(latents, canvas.height, canvas.width)).to(known)
-    return ((painted - known).flatten(1).norm(dim=1) / known.norm()).tolist()
+    given, painted = backbone.encode(canvas.masked[None]), unpack(latents, canvas.height, canvas.width)
+    if score == "latents":
+        known = canvas.beside(given)
+        return ((canvas.beside(painted.to(given)) - known).flatten(1).norm(dim=1) / known.norm()).tolist()
+    wanted, *repainted = (canvas.beside(backbone.decode(one[None])[0].cpu()) for one in (*given, *painted))
+    return [lpips_alex(one, wanted) for one in repainted]
 
 
 def _record(adapter: Path) -> Path:
