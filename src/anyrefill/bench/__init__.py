@@ -18,7 +18,7 @@ from anyrefill.bench.pictures import company, every_core, parity, pictures
 from anyrefill.bench.plot import plot
 from anyrefill.bench.rows import Row
 from anyrefill.bench.scene import Scene
-from anyrefill.bench.solvers import MODES, solvers
+from anyrefill.bench.solvers import solvers
 from anyrefill.bench.steps import steps
 from anyrefill.bench.training import training_steps
 
@@ -76,7 +76,7 @@ def _measured(tables: Sequence[Table], task: str, rounds: int, batch: int) -> It
         "same": lambda: (check(scene("float32")) for check in (parity, company)),
         "step": lambda: chain.from_iterable(steps(every(count), rounds) for count in dict.fromkeys((1, batch))),
         "picture": lambda: chain.from_iterable(make(every(1), rounds) for make in (pictures, every_core)),
-        "solver": lambda: chain.from_iterable(solvers(scene("float32").first(2), mode) for mode in MODES),
+        "solver": lambda: chain.from_iterable(solvers(scene("float32").first(2), mode) for mode in ATTENTIONS),
         "growth": lambda: growth(FluxFill.load(find_base("micro")), rounds),
         "training": lambda: training_steps(scenes, rounds),
     }

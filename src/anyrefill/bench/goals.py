@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from anyrefill.backbone import ATTENTIONS
 from anyrefill.bench.pictures import PICTURE_TABLE, SAME_TABLE
 from anyrefill.bench.rows import Row
 from anyrefill.bench.scene import DTYPES
-from anyrefill.bench.solvers import MODES, OWN, solver_table
+from anyrefill.bench.solvers import OWN, solver_table
 from anyrefill.bench.steps import step_table
 from anyrefill.bench.training import TRAIN_TABLE
 
@@ -17,6 +18,8 @@ GOALS_TABLE = "goals"
 COUNT_TABLE = "FLUX.1-Fill, a step of painting, counted"
 TRAINING_TABLE = "FLUX.1-Fill, a noisy sample of training, counted"
 WEIGHT_TABLE = "FLUX.1-Fill, weights, counted"
+CALLS = (20, 14)
+"""Of the fast pictures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,24 +95,29 @@ def _steps(batches: Sequence[int]) -> list[Goal]:
             Goal(table=table, row="clean_ref_text bfloat16", reads="gain", bound=5.5),
             Goal(table=table, row="clean_ref_text bfloat16", reads="gain_bf16", bound=2.5),
             Goal(table=table, row="clean_ref_text float32: stitched", reads="value", bound=1.15, most=True),
-            Goal(table=table, row="clean_ref_text float32: nothing / 50% known", reads="value", bound=1.8),
-            Goal(table=table, row="clean_ref_text float32: nothing / 75% known", reads="value", bound=3.0),
+            *(
+                Goal(table=table, row=f"clean_ref_text {dtype}: nothing / {share} known", reads="value", bound=bound)
+                for dtype in DTYPES
+                for share, bound in (("50%", 1.8), ("75%", 3.0))
+            ),
         )
     ]
 
 
 def _pictures() -> list[Goal]:
     """Return the goals of the fast picture: of about 20 calls, and of the steps that the adapter asks for."""
+    few = [f"clean_ref_text {{dtype}}, {calls} x ab2" for calls in CALLS]
     return [
         Goal(table=PICTURE_TABLE, row=row.format(dtype=dtype), reads="gain", bound=10.0)
-        for row in ("clean_ref_text {dtype}, 20 x ab2", "full {dtype}, the adapter's")
+        for row in (*few, "full {dtype}, the adapter's")
         for dtype in DTYPES
     ]
 
 
 def _solvers() -> list[Goal]:
     """Return the goals of the fast pictures' errors, which are those of 50 Euler steps."""
-    held = [*((solver_table(mode), "ab2, 20 calls") for mode in MODES), (solver_table("full"), OWN)]
+    of_solvers = [(solver_table(mode), f"ab2, {calls} calls") for mode in ATTENTIONS for calls in CALLS]
+    held = [*of_solvers, (solver_table("full"), OWN)]
     return [
         Goal(table=table, row=row, over="euler, 50 calls", reads="value", bound=1.0, most=True) for table, row in held
     ]

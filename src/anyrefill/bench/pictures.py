@@ -18,7 +18,7 @@ from anyrefill.types import Tokens
 
 __all__ = ["PICTURE_TABLE", "SAME_TABLE", "company", "every_core", "parity", "pictures"]
 
-STEPS, FAST, FASTER = 50, 20, 14
+STEPS, FAST, FASTER, SEEDS = 50, 20, 14, 4
 PICTURE_TABLE = f"one picture, plain with {STEPS} steps"
 SAME_TABLE = "the same picture"
 
@@ -33,13 +33,16 @@ WAYS: tuple[tuple[str, Solver, Attention, int], ...] = (
 def pictures(scenes: Sequence[Scene], rounds: int) -> list[Row]:
     """Time whole pictures: plain and ours in 50 steps, with fewer calls of a higher order, and as the adapter asks.
 
-    The scenes hold one canvas each; the first is in float32.
+    One way paints several seeds of a canvas at once; its times are of one of them. The scenes hold one canvas each; the first is in float32.
     """
     runs = [Run(name=f"plain {scene.dtype}", call=_pipeline(scene, STEPS)) for scene in scenes]
     for scene in scenes:
         for name, solver, attention, steps in WAYS:
             call = _paint(scene, solver, attention, steps)
             runs.append(Run(name=name.format(dtype=scene.dtype, steps=steps), call=call))
+        several = _paint(scene, "ab2", "clean_ref_text", FAST, seeds=SEEDS)
+        name = f"clean_ref_text {scene.dtype}, {FAST} x ab2, one of {SEEDS} seeds"
+        runs.append(Run(name=name, call=several, parts=SEEDS))
         own, strength = scene.painter.steps, scene.painter.reference_guidance
         call = _paint(scene, "euler", "full", own, strength)
         runs.append(Run(name=f"full {scene.dtype}, the adapter's {own} steps", call=call))
@@ -96,11 +99,11 @@ def company(scene: Scene, steps: int = 4) -> Row:
 
 
 def _paint(
-    scene: Scene, solver: Solver, attention: Attention, steps: int, reference_guidance: float = 1.0
+    scene: Scene, solver: Solver, attention: Attention, steps: int, reference_guidance: float = 1.0, seeds: int = 1
 ) -> Callable[[], object]:
-    """Return a call that paints one picture our way."""
+    """Return a call that paints one picture our way, from one seed or several."""
     return lambda: sample(
-        scene.backbone, scene.canvases, scene.prompts, seeds=[0], steps=steps, guidance=1.0,
+        scene.backbone, scene.canvases, scene.prompts, seeds=range(seeds), steps=steps, guidance=1.0,
         solver=solver, attention=attention, reference_guidance=reference_guidance,
     )  # fmt: skip
 

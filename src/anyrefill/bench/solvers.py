@@ -9,10 +9,9 @@ from anyrefill.bench.scene import Scene
 from anyrefill.flow import SOLVERS, Solver
 from anyrefill.types import Tokens
 
-__all__ = ["MODES", "OWN", "solver_table", "solvers"]
+__all__ = ["OWN", "solver_table", "solvers"]
 
 EXACT, CALLS = 500, (10, 14, 20, 50)
-MODES: tuple[Attention, ...] = ("full", "clean_ref_text")
 OWN = "euler, the adapter's own"
 
 

@@ -18,10 +18,12 @@ class Run:
     Attributes:
         name: of it.
         call: does it once.
+        parts: how many equal things it does; times are of one.
     """
 
     name: str
     call: Callable[[], object]
+    parts: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +57,8 @@ def interleaved(runs: Sequence[Run], rounds: int) -> list[Timing]:
             cpu, wall = time.process_time(), time.perf_counter()
             run.call()
             if number:
-                times.append((time.process_time() - cpu, time.perf_counter() - wall))
+                spent = time.process_time() - cpu, time.perf_counter() - wall
+                times.append((spent[0] / run.parts, spent[1] / run.parts))
     return [_timing(run.name, times) for run, times in zip(runs, taken, strict=True)]
 
 
