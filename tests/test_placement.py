@@ -1,5 +1,6 @@
 """A placed base paints what it painted before, as far as this machine can place one."""
 
+from functools import partialmethod
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor
 
 from anyrefill import Canvas, UserError
-from anyrefill.backbone import Attention
+from anyrefill.backbone import ATTENTIONS, Attention
 from anyrefill.backbone.adapters.files import load_adapter
 from anyrefill.backbone.adapters.lora import merge
 from anyrefill.backbone.engine import fusable, idle
@@ -80,7 +81,7 @@ def test_text_encoders_wait_beside_an_idle_transformer(tiny: Path) -> None:
     assert away == [True, False, True, True], "transformer, autoencoder, CLIP, T5"
 
 
-@pytest.mark.parametrize("attention", ["full", "clean_ref"])
+@pytest.mark.parametrize("attention", ATTENTIONS)
 def test_weights_in_fewer_bits_paint_nearly_the_same(tiny: Path, attention: Attention) -> None:
     backbone = adapted(tiny)
     before, size = painted(backbone, attention), stored(backbone)
@@ -97,16 +98,19 @@ def test_eight_bit_integers(tiny: Path) -> None:
     before = painted(backbone, "clean_ref")
     place(backbone, Placement(weights="int8"))
     assert not fusable(backbone.transformer)
-    for attention in ("full", "clean_ref"):
+    for attention in ATTENTIONS:
         place(again := adapted(tiny), Placement(weights="int8"))
         assert torch.isfinite(painted(again, attention)).all()
     assert 0 < (painted(backbone, "clean_ref") - before).norm() / before.norm() < 0.1
 
 
-def test_blocks_are_compiled_and_not_walked_past(tiny: Path) -> None:
-    """Building them is torch's own business, and takes minutes."""
+def test_blocks_are_compiled_and_not_walked_past(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Built by torch's tracer alone: its code generator is its own business, and takes minutes."""
+    monkeypatch.setattr(torch.nn.Module, "compile", partialmethod(torch.nn.Module.compile, backend="aot_eager"))
     backbone = adapted(tiny)
+    before = painted(backbone, "full")
     place(backbone, Placement(compiled="blocks"))
+    torch.testing.assert_close(painted(backbone, "full"), before, atol=1e-4, rtol=0)
     transformer = backbone.transformer
     blocks = [*transformer.transformer_blocks, *transformer.single_transformer_blocks]
     assert all(block._compiled_call_impl is not None for block in blocks)

@@ -33,7 +33,8 @@ WAYS: tuple[tuple[str, Solver, Attention, int], ...] = (
 def pictures(scenes: Sequence[Scene], rounds: int) -> list[Row]:
     """Time whole pictures: plain and ours in 50 steps, with fewer calls of a higher order, and as the adapter asks.
 
-    One way paints several seeds of a canvas at once; its times are of one of them. The scenes hold one canvas each; the first is in float32.
+    One way paints several seeds of a canvas at once; its times are of one of them. The scenes hold one canvas each; the
+    first is in float32.
     """
     runs = [Run(name=f"plain {scene.dtype}", call=_pipeline(scene, STEPS)) for scene in scenes]
     for scene in scenes:
