@@ -37,7 +37,7 @@ def commands(only: str = "") -> list[str]:
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the folder that the examples take for granted: photographs and the guide's task file."""
-    for name in ("photo.jpg", "old.jpg"):
+    for name in ("photo.jpg", "old.jpg", "edges.png"):
         shutil.copy(PHOTO, tmp_path / name)
     for number, photo in enumerate(sorted(PHOTO.parent.glob("*.jpg"))):
         folder = tmp_path / ("photos", "other-photos")[number % 2]
@@ -76,10 +76,15 @@ def test_json_is_json(page: str, text: str) -> None:
 
 
 @pytest.mark.skipif("deblur" not in shipped(), reason="the embedded backbone is not in this checkout")
-def test_the_readme_s_python_runs(desk: Path) -> None:
-    text = next(text for page, text in examples("python") if page == "README.md")
-    exec(text, {})
-    assert (desk / "sharp.png").stat().st_size > 1000
+@pytest.mark.parametrize(("page", "text"), examples("python"))
+def test_python_runs(page: str, text: str, desk: Path) -> None:
+    before = set(desk.iterdir())
+    exec(text, {"__name__": "example"})
+    pictures = re.findall(r"(?:save\(f?\"|images\.save\(.*\")([^\"{]+)", text)
+    found = [path for path in desk.iterdir() if path not in before]
+    assert page
+    for name in pictures:
+        assert any(path.name.startswith(name) and path.stat().st_size > 1000 for path in found), name
 
 
 def test_the_guide_s_task_is_the_one_that_its_figures_are_of() -> None:
