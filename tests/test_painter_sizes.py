@@ -128,6 +128,8 @@ def test_further_references_are_seen(tiny: Path) -> None:
     outs = [paint(one, more=more, steps=1).tobytes() for more in ([], [other], [other.rotate(90)], [other, other])]
     assert len(set(outs)) == 4
     assert paint(one, more=[other], steps=1, way="tiles", size="keep").size == (64, 64)
+    notes = paint.prepare(one, more=[other]).notes
+    assert "What paints was trained with 1 reference, not with 2: expect worse pictures." in notes
 
 
 def test_a_photograph_comes_out_as_large_as_it_was(

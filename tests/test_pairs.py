@@ -1,6 +1,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,25 +18,38 @@ JSON = st.recursive(
 )
 
 
-@st.composite
-def pairs(draw: st.DrawFn) -> Pair:
-    height, width = draw(SIZES)
-    seed = draw(st.integers(0, 2**30))
-    mask = None
-    if draw(st.booleans()):
-        mask = (torch.rand(1, height, width, generator=torch.Generator().manual_seed(seed)) > 0.5).float()
+PLANS = st.fixed_dictionaries(
+    {
+        "size": SIZES,
+        "seed": st.integers(0, 2**30),
+        "masked": st.booleans(),
+        "further": st.shared(st.integers(0, 2), key="further references"),
+        "caption": st.text(max_size=20),
+        "extra": st.dictionaries(st.sampled_from(["source", "licence", "seed"]), JSON, max_size=2),
+    }
+)
+"""Of pairs; these are made in the test, as beartype draws from `random`, which a strategy must not."""
+
+
+def planned(plan: dict[str, Any]) -> Pair:
+    (height, width), seed = plan["size"], plan["seed"]
+    panels = [random_panel(height, width, seed + place) for place in range(2 + plan["further"])]
+    mask = (torch.rand(1, height, width, generator=torch.Generator().manual_seed(seed)) > 0.5).float()
     return Pair(
-        reference=random_panel(height, width, seed),
-        target=random_panel(height, width, seed + 1),
-        mask=mask,
-        caption=draw(st.text(max_size=20)),
-        extra=draw(st.dictionaries(st.sampled_from(["source", "licence", "seed"]), JSON, max_size=2)),
+        reference=panels[0],
+        target=panels[1],
+        mask=mask if plan["masked"] else None,
+        more=tuple(panels[2:]),
+        caption=plan["caption"],
+        extra=plan["extra"],
     )
 
 
 def assert_same(read: Pair, written: Pair) -> None:
     assert torch.equal(read.reference, written.reference)
     assert torch.equal(read.target, written.target)
+    assert len(read.references) == len(written.references)
+    assert all(map(torch.equal, read.references, written.references))
     assert (read.mask is None) == (written.mask is None)
     if read.mask is not None and written.mask is not None:
         assert torch.equal(read.mask, written.mask)
@@ -44,8 +58,9 @@ def assert_same(read: Pair, written: Pair) -> None:
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(written=st.lists(pairs(), min_size=1, max_size=3))
-def test_what_is_written_is_read(written: list[Pair], tmp_path_factory: pytest.TempPathFactory) -> None:
+@given(plans=st.lists(PLANS, min_size=1, max_size=3))
+def test_what_is_written_is_read(plans: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> None:
+    written = [planned(plan) for plan in plans]
     folder = tmp_path_factory.mktemp("pairs") / "out"
     assert write_pairs(written, folder) == len(written)
     read = PairFolder(folder)
@@ -137,6 +152,13 @@ def test_pictures_are_read_when_asked_for(tmp_path: Path) -> None:
         ([a_row(caption="half a \ud83d")], r"line 1: the caption must be text"),
         (["[" * 99_999], r"line 1: a number in this JSON is too long to be read, or its brackets too deep"),
         (["9" * 9_999], r"line 1: a number in this JSON is too long to be read, or its brackets too deep"),
+        ([a_row(more_file_names="s.png")], r"line 1: more_file_names must be a list of file names"),
+        ([a_row(more_file_names=["x.png"])], r"line 1: there is no file .*x\.png"),
+        ([a_row(more_file_names=["../s.png"])], r"line 1: more_file_names must stay inside the folder"),
+        (
+            [a_row(more_file_names=["s.png"]), a_row(target="u.png")],
+            r"line 2: 1 references, where the first .* has 2",
+        ),
         ([a_row(), "", a_row()], r"line 3: the same pair is listed on line 1 already"),
         ([], r"metadata\.jsonl lists no pair"),
     ],

@@ -15,10 +15,13 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+import anyrefill
+from anyrefill import images
 from anyrefill.backbone import precision
 from anyrefill.backbone.adapters.files import load_adapter, read_passport
 from anyrefill.backbone.fill import FluxFill
 from anyrefill.errors import UserError
+from anyrefill.pairs import Pair, write_pairs
 from anyrefill.train import Cached, Note, Step, TrainConfig, rate, store, train, training
 from anyrefill.train.checkpoint import Checkpoint
 from anyrefill.train.data import _rows, draw, steps_of
@@ -26,6 +29,7 @@ from anyrefill.train.log import Entry, curve
 from anyrefill.train.masters import Masters
 from anyrefill.train.run import _prepare, _Run
 from anyrefill.train.validate import sigma_at
+from panels import random_panel
 from short_runs import close_after, short_run
 from tiny_checkpoint import save_tiny_checkpoint
 
@@ -306,6 +310,32 @@ def test_every_epoch_shows_every_pair_once() -> None:
     assert [sorted(rows[start : start + 7]) for start in (0, 7, 14)] == [list(range(7))] * 3
     assert rows[:7] != rows[7:14]
     assert rows == [row for start in range(0, 21, 3) for row in _rows(7, seed=3, first=start, count=3)]
+
+
+def test_an_adapter_of_two_references(config: TrainConfig, tmp_path: Path) -> None:
+    """The second lies on the canvas in training, counts, and is asked for when painting."""
+    folders: list[Path] = []
+    for name, places in (("two", (0, 1)), ("other", (0, 2)), ("one", (0,))):
+        references = [tuple(random_panel(64, 64, 10 * seed + place) for place in places) for seed in range(4)]
+        made = [Pair(reference=first, target=-first, more=tuple(more)) for first, *more in references]
+        write_pairs(made, tmp_path / name)
+        folders.append(tmp_path / name)
+    two, other, one = (replace(config, pairs=folder, out=tmp_path / f"run-{folder.name}") for folder in folders)
+    trained = finished(replace(two, validate="1", samples=1, validate_every=4))
+    assert not same(trained, finished(replace(two, pairs=other.pairs, out=other.out, validate="1")))
+    passport = read_passport(two.out / "adapter.safetensors")
+    assert (passport.references, passport.width, passport.height) == (2, 192, 64)
+    with Image.open(two.out / "samples" / "0000004.png") as sheet:
+        assert sheet.width > 4 * 64
+    paint = anyrefill.load("deblur", backbone=config.backbone, adapter=two.out)
+    photo = images.to_pil(random_panel(64, 64, 1))
+    assert paint.size == (64, 64)
+    assert paint.prepare(photo, more=[photo]).notes == ()
+    assert paint.prepare(photo).notes == (
+        "What paints was trained with 2 references, not with 1: expect worse pictures.",
+    )
+    with pytest.raises(UserError, match="two has 2 references a pair and .*one has 1"):
+        finished(replace(two, validate=str(one.pairs), out=tmp_path / "never"))
 
 
 def test_epochs_can_ask_for_more_steps(config: TrainConfig) -> None:

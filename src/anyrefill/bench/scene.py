@@ -48,7 +48,7 @@ class Scene:
         load_adapter(adapter_of(task), plain)
         photos = sorted((EMBEDDED.parent / "photos").glob("*.jpg"))
         pairs = [painter.prepare(photos[index % len(photos)]).pair for index in range(count)]
-        canvases = [Canvas.stitch(pair.reference, pair.target, painter.task.mask(pair)) for pair in pairs]
+        canvases = [Canvas.stitch(pair.references, pair.target, painter.task.mask(pair)) for pair in pairs]
         return cls(dtype=dtype, task=task, painter=painter, plain=plain, canvases=tuple(canvases))
 
     @property

@@ -145,7 +145,7 @@ def _write_manifest(folder: Path, task: str, kept: list[Outcome]) -> None:
     lines: list[str] = []
     digest = lru_cache(maxsize=64)(sha256_of)  # a view may be in many pairs
     for row, outcome in zip(PairFolder(folder).rows, kept, strict=True):
-        files = [path for path in (row.reference, row.target, row.mask) if path is not None]
+        files = [path for path in row.files if path is not None]
         line = {
             "task": task,
             "sources": [

@@ -97,7 +97,7 @@ def _check(number: int, text: str, folder: Path, first: dict[tuple[Path | None, 
     except UserError as error:
         sentence = str(error).removeprefix(": ").rstrip(".")
         return [_broken(number, f"{sentence[:1].upper()}{sentence[1:]}: repair or delete the line.")]
-    earlier = first.setdefault((row.reference, row.target, row.mask), number)
+    earlier = first.setdefault(row.files, number)
     if earlier != number:
         sentence = f"The same files are listed on line {earlier} already: delete one of the lines."
         return [Finding(check="listed-twice", severity="error", line=number, sentence=sentence)]
@@ -113,7 +113,9 @@ def _named(text: str) -> list[str] | None:
     if not isinstance(parsed, dict):
         return None
     items = cast("dict[str, Any]", parsed).items()
-    return [value for key, value in items if key.endswith("file_name") and isinstance(value, str) and value]
+    named = [value for key, value in items if key.endswith(("file_name", "file_names"))]
+    every = [name for value in named for name in (cast("list[Any]", value) if isinstance(value, list) else [value])]
+    return [name for name in every if isinstance(name, str) and name]
 
 
 def _mentioned(text: str) -> list[str]:

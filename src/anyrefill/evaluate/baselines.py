@@ -23,13 +23,16 @@ def flat(pair: Pair, task: Task) -> Panel:
 
 
 def shuffled(pairs: Sequence[Pair]) -> list[Pair]:
-    """Return the pairs, each with the reference of the one half a list away."""
-    return [replace(pair, reference=pairs[index - len(pairs) // 2].reference) for index, pair in enumerate(pairs)]
+    """Return the pairs, each with the references of the one half a list away."""
+    others = [pairs[index - len(pairs) // 2] for index in range(len(pairs))]
+    both = zip(pairs, others, strict=True)
+    return [replace(pair, reference=other.reference, more=other.more) for pair, other in both]
 
 
 def without_reference(pairs: Sequence[Pair]) -> list[Pair]:
-    """Return the pairs, each with mid-grey for its reference."""
-    return [replace(pair, reference=torch.zeros_like(pair.reference)) for pair in pairs]
+    """Return the pairs, each with mid-grey for its references."""
+    grey = [tuple(map(torch.zeros_like, pair.references)) for pair in pairs]
+    return [replace(pair, reference=first, more=more) for pair, (first, *more) in zip(pairs, grey, strict=True)]
 
 
 def _filled(pair: Pair, task: Task, filling: Panel) -> Panel:

@@ -49,7 +49,8 @@ def ask(
     first, *more = (frame.into(reference) for reference in references)
     right = frame.into(target) if target is not None else _blank(first)
     hole = frame.mask(mask, right.native) if mask is not None else None
-    pair = Pair(reference=first.panel, target=right.panel, mask=hole, caption=caption)
+    beyond = tuple(fitted.panel for fitted in more)
+    pair = Pair(reference=first.panel, target=right.panel, mask=hole, caption=caption, more=beyond)
     paints_all, wants_all = bool(task.mask(pair).all()), hole is not None and bool(hole.all())
     if paints_all and not wants_all and (target is not None or mask is not None):
         unused = "mask" if target is None else "target"
@@ -58,10 +59,7 @@ def ask(
         return replace(request, notes=(*request.notes, note))
     if target is None and not paints_all:
         raise UserError(f"The task {task.name} keeps a part of the target: give the target too.")
-    request = Request(
-        pair=pair, more=tuple(fitted.panel for fitted in more), frame=frame, beside=first.panel, kept=right.panel,
-        mask=task.mask(pair),
-    )  # fmt: skip
+    request = Request(pair=pair, frame=frame, beside=first.panel, kept=right.panel, mask=task.mask(pair))
     notes = [*(fitted.note for fitted in (first, *more, right)), frame.note]
     request = replace(request, notes=tuple(note for note in notes if note))
     return request if frame.native == frame.painted else _at_full_size(request, task, references[0], target, mask)

@@ -104,7 +104,7 @@ def _painter(task: Task, model: FluxFill, passport: Passport | None) -> Painter:
     notes = ()
     if passport.task != task.name:
         notes = (f"The adapter was trained for {passport.task}, not for {task.name}.",)
-    size = (passport.height, passport.width // 2)
+    size = (passport.height, passport.width // (1 + passport.references))
     return Painter(
         backbone=model, task=task, size=size, guidance=passport.guidance_paint,
         steps=passport.steps_paint or STEPS, temperature=passport.temperature_paint,

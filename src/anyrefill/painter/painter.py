@@ -132,6 +132,9 @@ class Painter:
         height, width = request.frame.painted
         new = way == "bucket" and self.squares_only and height != width
         notes = (f"The base never saw panels that are not square, such as {width} x {height} px.",) if new else ()
+        given, trained = len(request.pair.references), self.passport.references if self.passport else 1
+        if given != trained:
+            notes += (f"What paints was trained with {_references(trained)}, not with {given}: expect worse pictures.",)
         return replace(request, notes=(*self.notes, *notes, *request.notes))
 
     def fulfilling(
@@ -161,7 +164,7 @@ class Painter:
             self._check_several(best_of, variants, request, sampler.temperature)
         best_by = self._best_by() if best_of != 1 else None
         pair, seeds = request.pair, range(seed, seed + max(best_of, variants))
-        canvas = Canvas.stitch((pair.reference, *request.more), pair.target, self.task.mask(pair))
+        canvas = self._canvas(pair)
         prompt = self.task.fill_prompt(pair.caption)
         return running(
             self.backbone, request, canvas, prompt, sampler, seeds=seeds, best_by=best_by, repair=repair_colour,
@@ -235,7 +238,7 @@ class Painter:
 
     def _canvas(self, pair: Pair) -> Canvas:
         """Return what the backbone gets to see of a pair."""
-        return Canvas.stitch(pair.reference, pair.target, self.task.mask(pair))
+        return Canvas.stitch(pair.references, pair.target, self.task.mask(pair))
 
     @staticmethod
     def _check_several(best_of: int, variants: int, request: Request, temperature: float) -> None:
@@ -281,3 +284,8 @@ class Painter:
             caption_guidance=self.caption_guidance,
         )
         return replace(own, **{name: value for name, value in asked.items() if value is not None})
+
+
+def _references(count: int) -> str:
+    """Name a number of references."""
+    return "1 reference" if count == 1 else f"{count} references"

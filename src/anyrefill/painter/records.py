@@ -23,8 +23,7 @@ class Request:
     """One painting to be done.
 
     Attributes:
-        pair: reference and target in the size that is painted; what the target shows below the mask is not looked at.
-        more: further references, of the same size.
+        pair: references and target in the size that is painted; what the target shows below the mask is not looked at.
         frame: how large that is, and how large the painting comes out.
         beside: the reference in the size that comes out.
         kept: the target in the size that comes out.
@@ -33,7 +32,6 @@ class Request:
     """
 
     pair: Pair
-    more: tuple[Panel, ...] = ()
     frame: Frame
     beside: Float[Tensor, "3 h w"]
     kept: Float[Tensor, "3 h w"]

@@ -78,7 +78,8 @@ class Cache:
         empty: the key of the empty prompt.
         img_ids: the tokens' places.
         height: of the canvases, in pixels.
-        width: of the canvases, both panels, in pixels.
+        width: of the canvases, all panels, in pixels.
+        references: panels beside the target.
         lines: the pairs' places in their folder.
         manifest: sha256 of all captions and pictures, in order.
         content: sha256 of all prompts and masks, and of the parts of the base that encode; the keys tell of the device
@@ -93,6 +94,7 @@ class Cache:
     img_ids: Ids
     height: int
     width: int
+    references: int
     lines: tuple[int, ...]
     manifest: str
     content: str
@@ -172,7 +174,11 @@ def _split(config: TrainConfig, panel: int) -> tuple[PairFolder, PairFolder | No
     if config.validate is None:
         return pairs, None
     if not config.validate.isdecimal():
-        return pairs, PairFolder(Path(config.validate), (panel, panel))
+        held_out = PairFolder(Path(config.validate), (panel, panel))
+        here, there = (1 + len(folder.rows[0].more) for folder in (pairs, held_out))
+        if here != there:
+            raise UserError(f"{config.pairs} has {here} references a pair and {held_out.folder} has {there}.")
+        return pairs, held_out
     count, held_out = int(config.validate), PairFolder(config.pairs, (panel, panel))
     if not 0 < count < len(pairs):
         raise UserError(f"--validate {count} is not possible: {config.pairs} lists {len(pairs)} pairs.")

@@ -85,7 +85,7 @@ class Encoder:
     def picture(self, pairs: PairFolder, index: int) -> Mapping[str, Tensor]:
         """Encode a pair's canvas, whole and masked; a mask of zeros and ones takes a byte a pixel."""
         pair = pairs[index]
-        canvas = Canvas.stitch(pair.reference, pair.target, self.task.mask(pair))
+        canvas = Canvas.stitch(pair.references, pair.target, self.task.mask(pair))
         nothing = Text(embeds=torch.zeros(1, 1, 1), pooled=torch.zeros(1, 1))
         fill = Condition.of(canvas, nothing, self.backbone).fill[0]
         mask = fill[:, -256:]
@@ -134,7 +134,7 @@ def encode(
 def _plan(bucket: Bucket, encoder: Encoder, store: Store) -> Cache:
     """Name everything that a bucket will need."""
     pairs, (height, width) = bucket.pairs, encoder.size_of(bucket.pairs)
-    files = [[file_digest(path) for path in (row.reference, row.target, row.mask)] for row in pairs.rows]
+    files, panels = [[file_digest(path) for path in row.files] for row in pairs.rows], 2 + len(pairs.rows[0].more)
     captions = [row.caption for row in pairs.rows]
     words = tuple(encoder.task.fill_prompt(caption) for caption in captions)
     masks = [encoder.mask_name(pairs, index) for index in range(len(files))]
@@ -146,9 +146,10 @@ def _plan(bucket: Bucket, encoder: Encoder, store: Store) -> Cache:
         prompts=tuple(map(encoder.prompt_key, words)),
         words=words,
         empty=encoder.prompt_key(""),
-        img_ids=image_ids(height, 2 * width),
+        img_ids=image_ids(height, panels * width),
         height=height,
-        width=2 * width,
+        width=panels * width,
+        references=panels - 1,
         lines=bucket.lines,
         manifest=manifest.hexdigest(),
         content=content.hexdigest(),

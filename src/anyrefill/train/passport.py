@@ -33,6 +33,7 @@ def passport_of(
         reference_guidance_paint=config.reference_guidance_paint,
         height=caches[0].height,
         width=caches[0].width,
+        references=caches[0].references,
         mask_rule=backbone.mask_rule,
         attention=config.attention,
         density=_density(config),

@@ -58,15 +58,15 @@ def sample_sheet(
     pairs: PairFolder, cache: Cache, task: Task, backbone: FluxFill, config: TrainConfig, predict: Predictor
 ) -> Image:
     """Paint the first held-out pairs, always from the same noise, and return a contact sheet."""
-    rows = list[list[Panel]]()
+    rows, more = list[list[Panel]](), ["further reference"] * (cache.references - 1)
     for index in range(min(config.samples, len(pairs))):
         pair = pairs[index]
-        canvas = Canvas.stitch(pair.reference, pair.target, task.mask(pair))
+        canvas = Canvas.stitch(pair.references, pair.target, task.mask(pair))
         batch = _fixed(cache, config, range(index, index + 1), 1.0)
         latents = _painted(batch, predict)
         sheet = backbone.decode(unpack(latents, canvas.height, canvas.width)).to("cpu", torch.float32)[0]
-        rows.append([pair.reference, canvas.paste(sheet), pair.target])
-    return images.contact_sheet(rows, ("reference", "painted", "target"))
+        rows.append([*pair.references[::-1], canvas.paste(sheet), pair.target])
+    return images.contact_sheet(rows, (*more, "reference", "painted", "target"))
 
 
 def _painted(batch: Batch, predict: Predictor) -> Tokens:

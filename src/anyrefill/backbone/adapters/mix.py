@@ -24,6 +24,7 @@ MUST_AGREE = {
     "attention": "attention",
     "height": "canvas height",
     "width": "canvas width",
+    "references": "number of references",
     "max_sequence_length": "prompt length",
 }
 """What adapters that paint together were trained with alike, and what to call it."""

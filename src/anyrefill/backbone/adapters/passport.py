@@ -27,7 +27,8 @@ class Passport:
         temperature_paint: what to multiply the noise by when painting; 0 where the answer is determined.
         reference_guidance_paint: how much more than in training the reference is to count when painting.
         height: of the training canvases, in pixels.
-        width: of the training canvases, both panels, in pixels.
+        width: of the training canvases, all panels, in pixels.
+        references: panels of the training canvases beside the target.
         mask_rule: what became of grey masks in training.
         density: of the noise levels in training; empty where unknown.
         attention: who attended to whom in training; see ``backbone.Attention``.
@@ -55,6 +56,7 @@ class Passport:
     reference_guidance_paint: float = 1.0
     height: int = 512
     width: int = 1024
+    references: int = 1
     mask_rule: str = "binary"
     density: str = ""
     attention: str = "full"
