@@ -27,23 +27,74 @@ from recipes.world.fetch import WORLD
 
 RUNS = WORLD.parent / "runs"
 
+PORTRAITS = (
+    "It learnt from rendered portraits alone, head and shoulders, and the scores above are of 18 other rendered people"
+)
 FAILURES = {
-    "age": "Faces come out soft, with an 8-pixel grid in the skin; a beard may be left where the hair turned grey.",
+    "age": (
+        "Faces come out soft, with an 8-pixel grid in the skin, and hair that changes leaves torn edges and brown "
+        f"haloes. {PORTRAITS}. A photograph cut to head and shoulders keeps its person, blurred, and hardly ages; of "
+        "any other it makes blocks of colour without a face."
+    ),
     "blueprint": "The paper is right and bold outlines are there, broken and smeared; fine lines are missing.",
-    "canny-to-image": "Edges come back as texture more than as objects: what lies between them is guessed.",
-    "colorization": "Colours wander: large surfaces take a plausible tone rather than the right one.",
+    "canny-to-image": (
+        "Edges come back as texture more than as objects: what lies between them is guessed. The bare backbone's edges "
+        "are nearer, since it copies the white lines themselves: its kernel distance tells."
+    ),
+    "colorization": (
+        "Colours wander: large surfaces take a plausible tone rather than the right one, and single patches a wrong "
+        "one, such as green in a night sky."
+    ),
     "deblur": "Fine texture is smoothed away with the noise; letters do not come back.",
-    "depth-to-image": "The layout stands, but things are soft blobs: neither depth nor words tell what they are.",
-    "gender": "Hair turns to a halo through which the old outline shows, and faces are soft.",
+    "depth-to-image": (
+        "The layout stands, but things are soft blobs: neither depth nor words tell what they are. Portraits get skin "
+        "and hair of odd colours. The bare backbone's depth is nearer, since it copies the map: its kernel distance "
+        "tells."
+    ),
+    "gender": (
+        "Hair turns to a halo through which the old outline shows, and faces are soft; no beard comes unless the "
+        f"caption asks for it. {PORTRAITS}. A photograph cut to head and shoulders keeps its person, blurred, with "
+        "hair that fades; of any other it makes blocks of colour without a face."
+    ),
     "image-to-canny": "In busy texture the lines close to a grid of small cells; faint edges are missing.",
-    "image-to-depth": "Floor and walls are right, what stands on them soft heaps of 16-pixel tiles; thin parts go.",
-    "image-to-segment": "A subject as busy as what is behind it is found in part or not at all; thin parts go.",
-    "ref-inpainting": "Colours come from the right places, shapes smeared: nearer than the bare backbone, and softer.",
-    "relight": "The light's colour arrives, its side only weakly; fine shadows of the first light stay.",
-    "segment-to-image": "The outline is kept, but colours are loud and flat: shape without the material of the thing.",
+    "image-to-depth": (
+        "Floor and walls are right, what stands on them, people too, soft heaps of 16-pixel tiles; thin parts go. It "
+        "learnt from rendered and drawn scenes alone: a head that fills the picture stands out, a person farther away "
+        "may sink into the wall."
+    ),
+    "image-to-segment": (
+        "A subject as busy as what is behind it is found in part or not at all, and an arch or a boat behind it may be "
+        "marked instead; thin parts go."
+    ),
+    "ref-inpainting": (
+        "Colours come from the right places, shapes smeared: nearer than the bare backbone, and softer. Where two "
+        "views hardly differ, copying the reference looks better than this (LPIPS in the table), though its pixels are "
+        "farther."
+    ),
+    "relight": (
+        "The light's colour arrives, in what is behind, too; its side hardly; fine shadows of the first light stay. It "
+        "knows warm, cold, white and green light from the left, the right, above and the front: other words are taken "
+        f"and mean nothing to it. {PORTRAITS}. A photograph is tinted and darkened, and keeps its shadows."
+    ),
+    "segment-to-image": (
+        "The outline is kept, but colours are loud and flat, or nearly black: shape without the material of the thing."
+    ),
     "super-resolution": "Blocks of 16 px become a soft picture of the same colours; what was lost is not invented.",
 }
-"""What was seen to go wrong again and again, one sentence each; the three worst pairs stand on every sheet anyway."""
+"""What was seen to go wrong again and again; the three worst pairs stand on every sheet anyway."""
+
+PHOTOGRAPHED = ("age", "gender", "relight", "image-to-depth")
+"""Tasks that recipes.photographs shows on a photograph, as they learnt from renders."""
+
+FURTHER = {
+    "age": {"age+gender": "With gender in one picture"},
+    "gender": {
+        "gender-described": "Captions that tell of hair and beard, too",
+        "age+gender": "With age in one picture",
+    },
+    "image-to-segment": {"image-to-segment-any-background": "On any background"},
+}
+"""Other sheets of held-out pairs, by task."""
 
 COPY, OTHER, BARE = "copy of the reference", "from another reference", "without the adapter"
 
@@ -151,10 +202,10 @@ def _training(name: str, docs: Path) -> Iterator[str]:
     yield table(
         [
             ["training", ""],
-            ["pairs", str(passport.pairs)],
+            ["pairs, last run", str(passport.pairs)],
             ["steps of 16", _steps(passport)],
             ["painted in", f"{_painted(passport)} ([why](few-steps.md))"],
-            ["time", time],
+            ["time, last run", time],
             ["rank", str(passport.rank)],
             ["layers", _layers(passport.targets)],
             ["attention", passport.attention],
@@ -199,8 +250,20 @@ def _found(name: str, docs: Path, points: Sequence["Point"]) -> Iterator[str]:
             "these are: [Data](../data.md)."
         )
         yield f"![what {name} was given, painted, and should have painted]({name}.jpg)"
+        for sheet, words in FURTHER.get(name, {}).items():
+            yield f"{words} ([scores](../results.md#{sheet.replace('+', '')})):"
+            yield f"![what {sheet} was given, painted, and should have painted]({sheet}.jpg)"
+    if name in PHOTOGRAPHED:
+        yield (
+            "## On a photograph\n\nThe same woman (NASA, public domain), whole and cut to head and shoulders; nothing "
+            "is known that these could be scored by (`python -m recipes.photographs`)."
+        )
+        yield "![a photograph edited, relit and its depth](photographs.jpg)"
     if points:
-        yield "## Fewer pairs\n\nThe same steps from fewer pairs (`python -m recipes.efficiency`), 95 % intervals."
+        yield (
+            "## Fewer pairs\n\nAdapters from nothing, of as many steps each (`python -m recipes.efficiency`), 95 % "
+            "intervals."
+        )
         yield f"![score by pairs]({name}-pairs.svg)"
     if name in FAILURES:
         yield f"## Known failures\n\n{FAILURES[name]}"

@@ -15,7 +15,7 @@ from torch import Tensor
 import anyrefill
 from anyrefill import Painter, Pair, Task, UserError, tasks, write_pairs
 from anyrefill.backbone.tiny import TinyFill
-from anyrefill.evaluate import Report, evaluate, evaluating, held_out_pairs, heldout
+from anyrefill.evaluate import Report, evaluate, evaluating, held_out_pairs, heldout, shown_by
 from anyrefill.evaluate.baselines import copied, flat, shuffled
 from anyrefill.evaluate.goals import GOALS, Goal, Kind, goal_table, outcome
 from anyrefill.evaluate.report import Row, Score, interval, read_reports, table
@@ -148,6 +148,41 @@ def test_the_interval_covers_the_mean() -> None:
     assert low < sum(values) / 400 < high
     assert interval(values) == (low, high)
     assert math.isnan(interval([1.0, math.inf])[0])
+
+
+def test_pairs_of_one_person_are_drawn_together() -> None:
+    """Sixteen values of four people, who hardly differ within themselves, tell as little as four values."""
+    people = [person for person in range(4) for _ in range(4)]
+    values = [0.1 * person + 0.001 * place for place, person in enumerate(people)]
+    together, apart = interval(values, groups=people), interval(values)
+    assert together[1] - together[0] > 1.5 * (apart[1] - apart[0])
+    own = Score.of("rmse", "lower", [*values[:-1], math.nan])
+    report = Report(
+        task="t", count=16, steps=1, guidance=1.0, seed=0, seconds=0.0, rows=(Row(name="painted", scores=(own,)),)
+    )
+    grouped = report.grouped(people)
+    score = grouped.score("painted", "rmse")
+    assert (score.mean, grouped.shown) == (own.mean, 4)
+    assert score.high - score.low > 1.5 * (own.high - own.low)
+    assert report.grouped(range(16)) == report
+    assert "t: 16 pairs of 4 people, rooms or stages, 1 steps" in grouped.to_markdown()
+    assert "rmse: 15 of the 16 pairs can tell" in grouped.to_markdown()
+    pairs = [
+        Pair(reference=torch.zeros(3, 8, 8), target=torch.zeros(3, 8, 8), extra=extra) for extra in ({"room": 3}, {})
+    ]
+    assert [shown_by(pair, place) for place, pair in enumerate(pairs)] == [("room", 3), ("pair", 1)]
+
+
+def test_goals_are_held_to_twenty_steps_too() -> None:
+    rows = tuple(
+        Row(name=name, scores=(Score.of("rmse", "lower", [value, value]),))
+        for name, value in (("painted", 0.5), ("painted in 20 steps", 0.7), ("copy of the reference", 1.0))
+    )
+    report = Report(task="age", count=2, steps=1, guidance=1.0, seed=0, seconds=0.0, rows=rows)
+    line = goal_table([report], [goal for goal in GOALS if (goal.task, goal.metric) == ("age", "rmse")]).splitlines()[
+        -1
+    ]
+    assert [cell.strip() for cell in line.split("|")[3:7]] == ["50% (0.5 of 1)", "met", "70% (0.7 of 1)", "missed"]
 
 
 def test_numbers_keep_three_figures() -> None:

@@ -147,19 +147,23 @@ def test_the_committed_page_of_mixing_holds_the_committed_numbers() -> None:
 
 
 def test_the_sheet_shows_the_worst_and_is_small(tmp_path: Path) -> None:
-    pairs = [Pair(reference=random_panel(128, 128, s), target=random_panel(128, 128, s)) for s in range(9)]
+    words = ["a lark", "motorcycle right", *["an old woman"] * 7]
+    pairs = [
+        Pair(reference=random_panel(128, 128, s), target=random_panel(128, 128, s), caption=caption)
+        for s, caption in enumerate(words)
+    ]
     values = [float(index) for index in range(9)]
     rows = (Row(name="painted", scores=(Score.of("lpips_alex", "lower", values),)),)
-    found = Report(task="t", count=9, steps=1, guidance=1.0, seed=0, seconds=0.0, rows=rows)
+    found = Report(task="age", count=9, steps=1, guidance=1.0, seed=0, seconds=0.0, rows=rows)
     painted = [torch.full((3, 128, 128), index / 4 - 1) for index in range(9)]
     path = tmp_path / "sheets" / "t.jpg"
-    results.save_sheet(found, pairs, painted, path)
+    results.save_sheet(found, pairs, painted.__getitem__, path)
     with Image.open(path) as sheet:
         assert sheet.size == (4 + 6 * 132, 24 + 4 * 132)
         levels = [sheet.convert("L").getpixel((4 + x * 132 + 64, 24 + y * 132 + 64)) for x in (1, 4) for y in range(4)][
             :7
         ]
-    wanted = [index / 8 * 255 for index in (0, 1, 2, 3, 8, 7, 6)]
+    wanted = [index / 8 * 255 for index in (0, 2, 3, 4, 8, 7, 6)]
     assert levels == pytest.approx(wanted, abs=6)
 
 

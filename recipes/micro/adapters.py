@@ -78,8 +78,8 @@ SETTINGS = {
     "ref-inpainting": Setting(steps=400, pairs=1600, mean=2.5, std=2.0, paint=2, quiet=0.5, temperature=0.0),
     "blueprint": Setting(steps=300, pairs=1600, mean=2.5, std=2.0, paint=2),
 }
-"""What differs between the tasks; everything else is the same for all. Those that ship were made so, most by --go-on
-from earlier adapters: a card tells how many steps those had taken."""
+"""What differs between the tasks; everything else is the same for all. Those that ship went on, by --go-on
+--lr 1e-3, from adapters of earlier bases: a card tells the steps of the last run, and of all before."""
 
 
 def pairs_of(name: str) -> Path:

@@ -31,6 +31,7 @@ __all__ = [
     "heldout",
     "refuse_missing",
     "score",
+    "shown_by",
 ]
 
 
@@ -145,6 +146,7 @@ def evaluating(
         rows=rows,
         dtype="" if dtype is None else dtype_name(dtype),
     )
+    report = report.grouped([shown_by(pair, place) for place, pair in enumerate(pairs)])
     yield Progress(done=total, total=total, doing=SCORING, report=report, painted=tuple(answers[PAINTED]))
 
 
@@ -156,6 +158,11 @@ def _refuse_unfit(task: Task, pairs: Sequence[Pair]) -> None:
             task.mask(pair)
         except UserError as error:
             raise UserError(f"Pair {number} of {len(pairs)} cannot be evaluated: {error}") from error
+
+
+def shown_by(pair: Pair, place: int) -> tuple[str, object]:
+    """Return the person, room or stage that a pair shows, as its extra tells, else its own place."""
+    return next(((kind, pair.extra[kind]) for kind in SHOWN if kind in pair.extra), ("pair", place))
 
 
 def heldout(task: str) -> Path:
@@ -192,6 +199,9 @@ def refuse_missing(task: str) -> None:
             f"make them with `python -m recipes.heldout`{instead}."
         )
 
+
+SHOWN = ("person", "room", "stage")
+"""Keys of a pair's extra: two pairs with the same value of one are not independent of each other."""
 
 PAINTED = "painted"
 """What a report calls the painter's own row."""

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from anyrefill.evaluate.report import Report, Score, table
 
 __all__ = ["GOALS", "Goal", "Kind", "Outcome", "goal_table", "outcome"]
 
+PAINTED, IN_FULL = "painted", "painted in 20 steps"
 COPY, OTHER, BARE = "copy of the reference", "from another reference", "without the adapter"
 
 RAW = "as the model painted it"
@@ -37,7 +38,7 @@ class Goal:
     kind: Kind
     bound: int | float = 0
     beside: str = ""
-    row: str = "painted"
+    row: str = PAINTED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,11 +115,18 @@ GOALS: tuple[Goal, ...] = (
 
 
 def goal_table(reports: Sequence[Report], goals: Sequence[Goal] = GOALS) -> str:
-    """Return a Markdown table of the goals that these reports can tell about."""
-    found = [outcome(goal, report) for goal in goals for report in reports if report.task == goal.task]
+    """Return a Markdown table of the goals that these reports can tell about, held to 20 steps, too, where those are.
+
+    What is handed out is painted in the steps that the adapter asks for.
+    """
     words = {True: "met", False: "missed", None: ""}
-    head = ["what", "goal", "measured", ""]
-    return table([head, *([one.what, one.goal, one.measured, words[one.met]] for one in found)])
+    rows = [["what", "goal", "measured", "", IN_FULL, ""]]
+    for goal in goals:
+        for report in (report for report in reports if report.task == goal.task):
+            one, full = outcome(goal, report), outcome(replace(goal, row=IN_FULL), report)
+            also = [full.measured, words[full.met]] if goal.row == PAINTED and full.met is not None else ["", ""]
+            rows.append([one.what, one.goal, one.measured, words[one.met], *also])
+    return table(rows)
 
 
 def outcome(goal: Goal, report: Report) -> Outcome:

@@ -2,8 +2,8 @@
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Hashable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,8 @@ class Report:
         temperature: what the noise was multiplied by.
         reference_guidance: how much more than in training the reference counted.
         caption_guidance: how much more than in training the prompt counted.
+        shown: how many people, rooms or stages the pairs show, over which intervals are drawn then; 0 where each pair
+            stands for itself.
     """
 
     task: str
@@ -101,6 +103,26 @@ class Report:
     temperature: float = 1.0
     reference_guidance: float = 1.0
     caption_guidance: float = 1.0
+    shown: int = 0
+
+    def grouped(self, groups: Sequence[Hashable]) -> "Report":
+        """Return the same with intervals over groups of pairs that are not independent of each other.
+
+        Args:
+            groups: which one each pair belongs to; nothing changes where all differ.
+        """
+        if len(set(groups)) == len(groups):
+            return self
+
+        def again(score: Score) -> Score:
+            told = [(value, one) for value, one in zip(score.values, groups, strict=False) if not math.isnan(value)]
+            if len(score.values) != len(groups) or not told:
+                return score
+            low, high = interval([value for value, _ in told], groups=[one for _, one in told])
+            return replace(score, low=low, high=high)
+
+        rows = tuple(replace(row, scores=tuple(map(again, row.scores))) for row in self.rows)
+        return replace(self, rows=rows, shown=len(set(groups)))
 
     def score(self, row: str, metric: str) -> Score:
         """Return one score of one row.
@@ -119,13 +141,18 @@ class Report:
         noise = "" if self.temperature == 1 else f"temperature {self.temperature:g}, "
         heed = "" if self.reference_guidance == 1 else f"reference guidance {self.reference_guidance:g}, "
         heed += "" if self.caption_guidance == 1 else f"caption guidance {self.caption_guidance:g}, "
+        shown = f" of {self.shown} people, rooms or stages" if self.shown else ""
         heading = (
-            f"{self.task}: {self.count} pairs, {self.steps} steps, {noise}{heed}guidance {self.guidance:g}, "
+            f"{self.task}: {self.count} pairs{shown}, {self.steps} steps, {noise}{heed}guidance {self.guidance:g}, "
             f"seed {self.seed}, {self.seconds:.2f} s a picture{f', {self.dtype}' if self.dtype else ''}"
         )
         head = ["", *(score.heading for score in self.rows[0].scores)]
         body = [[row.name, *map(str, row.scores)] for row in self.rows]
         notes = dict.fromkeys(score.note for row in self.rows for score in row.scores if score.note)
+        for score in self.rows[0].scores:
+            told = sum(not math.isnan(value) for value in score.values)
+            if 0 < told < len(score.values):
+                notes[f"{score.metric}: {told} of the {self.count} pairs can tell (row {self.rows[0].name})."] = None
         return "\n".join([heading, "", table([head, *body]), *notes])
 
     def to_json(self) -> str:
@@ -161,16 +188,24 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def interval(values: Sequence[float], resamples: int = 2000, level: float = 0.95) -> tuple[float, float]:
+def interval(
+    values: Sequence[float], resamples: int = 2000, level: float = 0.95, groups: Sequence[Hashable] = ()
+) -> tuple[float, float]:
     """Return the confidence interval of the mean: the percentile bootstrap, always with the same draws.
+
+    Values of one group, where there are any, are drawn together.
 
     Source: Efron and Tibshirani 1993, An Introduction to the Bootstrap, section 13.3.
     """
     array = np.asarray(values, dtype=np.float64)
     if not np.isfinite(array).all():
         return math.nan, math.nan
-    draws = np.random.default_rng(0).integers(0, len(array), (resamples, len(array)))
-    low, high = np.percentile(array[draws].mean(axis=1), [50 * (1 - level), 50 * (1 + level)])
+    places = {group: place for place, group in enumerate(dict.fromkeys(groups))}
+    owner = np.array([places[group] for group in groups] if groups else range(len(array)))
+    sums, counts = np.bincount(owner, array), np.bincount(owner)
+    draws = np.random.default_rng(0).integers(0, len(sums), (resamples, len(sums)))
+    means = sums[draws].sum(axis=1) / counts[draws].sum(axis=1)
+    low, high = np.percentile(means, [50 * (1 - level), 50 * (1 + level)])
     return float(low), float(high)
 
 
