@@ -57,8 +57,8 @@ FAILURES = {
         "hair that fades; of any other it makes blocks of colour without a face."
     ),
     "image-to-canny": (
-        "In busy texture the lines close to a grid of small cells; faint edges are missing. Lines count within 1 px, so "
-        "that a plain grid of lines 3 px apart has F1 0.57 on the same pairs: read the score against that."
+        "In busy texture the lines close to a grid of small cells; faint edges are missing. Lines count within 1 px, "
+        "so that a plain grid of lines 3 px apart has F1 0.57 on the same pairs: read the score against that."
     ),
     "image-to-depth": (
         "Floor and walls are right, what stands on them, people too, soft heaps of 16-pixel tiles; thin parts go. It "
