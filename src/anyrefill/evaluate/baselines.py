@@ -32,7 +32,7 @@ def shuffled(pairs: Sequence[Pair]) -> list[Pair]:
 def without_reference(pairs: Sequence[Pair]) -> list[Pair]:
     """Return the pairs, each with mid-grey for its references."""
     grey = [tuple(map(torch.zeros_like, pair.references)) for pair in pairs]
-    return [replace(pair, reference=first, more=more) for pair, (first, *more) in zip(pairs, grey, strict=True)]
+    return [replace(pair, reference=one[0], more=one[1:]) for pair, one in zip(pairs, grey, strict=True)]
 
 
 def _filled(pair: Pair, task: Task, filling: Panel) -> Panel:
