@@ -58,7 +58,8 @@ FAILURES = {
     ),
     "image-to-canny": (
         "In busy texture the lines close to a grid of small cells; faint edges are missing. Lines count within 1 px, "
-        "so that a plain grid of lines 3 px apart has F1 0.57 on the same pairs: read the score against that."
+        "so that a plain grid of lines 3 px apart has F1 0.57 on the same pairs "
+        "(`python -m benchmarks.grid`): read the score against that."
     ),
     "image-to-depth": (
         "Floor and walls are right, what stands on them, people too, soft heaps of 16-pixel tiles; thin parts go. It "

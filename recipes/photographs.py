@@ -20,26 +20,26 @@ PORTRAIT = (60, 0, 170, 110)
 """Head and shoulders: left, top, right, bottom, in pixels of the photograph's 256."""
 
 ASKED = (
-    ("age", "an old woman"),
-    ("gender", "a young man"),
-    ("relight", "warm light from the left"),
-    ("relight", "cold light from the right"),
-    ("image-to-depth", ""),
+    ("age", "an old woman", "an old woman"),
+    ("gender", "a young man", "a young man"),
+    ("relight", "warm light from the left", "warm, left"),
+    ("relight", "cold light from the right", "cold, right"),
+    ("image-to-depth", "", "depth"),
 )
-LABELS = ("given", "an old woman", "a young man", "warm, left", "cold, right", "depth")
+"""Task, caption, and what stands above the column."""
 
 
 def main() -> None:
     """Paint and save the sheet."""
     torch.set_num_threads(1)
     with Image.open(PHOTO) as photo:
-        whole = photo.convert("RGB")
-    rows = [[images.to_panel(given, (128, 128))] for given in (whole, whole.crop(PORTRAIT))]
-    for name, caption in ASKED:
+        both = (photo.convert("RGB"), photo.convert("RGB").crop(PORTRAIT))
+    rows = [[images.to_panel(given, (128, 128))] for given in both]
+    for name, caption, _ in ASKED:
         paint = load(name)
-        for row, given in zip(rows, (whole, whole.crop(PORTRAIT)), strict=True):
+        for row, given in zip(rows, both, strict=True):
             row.append(images.to_panel(paint(given, caption=caption, size="panel")))
-    images.contact_sheet(rows, LABELS).save(OUT, quality=88, optimize=True)
+    images.contact_sheet(rows, ("given", *(label for *_, label in ASKED))).save(OUT, quality=88, optimize=True)
     print(OUT)
 
 

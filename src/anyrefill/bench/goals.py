@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from anyrefill.backbone import ATTENTIONS
-from anyrefill.bench.pictures import PICTURE_TABLE, SAME_TABLE
+from anyrefill.bench.pictures import FAST, FASTER, PICTURE_TABLE, SAME_TABLE
 from anyrefill.bench.rows import Row
 from anyrefill.bench.scene import DTYPES
 from anyrefill.bench.solvers import OWN, solver_table
@@ -18,7 +18,7 @@ GOALS_TABLE = "goals"
 COUNT_TABLE = "FLUX.1-Fill, a step of painting, counted"
 TRAINING_TABLE = "FLUX.1-Fill, a noisy sample of training, counted"
 WEIGHT_TABLE = "FLUX.1-Fill, weights, counted"
-CALLS = (20, 14)
+CALLS = (FAST, FASTER)
 """Of the fast pictures."""
 
 

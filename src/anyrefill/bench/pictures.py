@@ -16,7 +16,7 @@ from anyrefill.flow import Solver
 from anyrefill.sample import condition_of, draw_noise, sample, sampling
 from anyrefill.types import Tokens
 
-__all__ = ["PICTURE_TABLE", "SAME_TABLE", "company", "every_core", "parity", "pictures"]
+__all__ = ["FAST", "FASTER", "PICTURE_TABLE", "SAME_TABLE", "company", "every_core", "parity", "pictures"]
 
 STEPS, FAST, FASTER, SEEDS = 50, 20, 14, 4
 PICTURE_TABLE = f"one picture, plain with {STEPS} steps"

@@ -11,7 +11,7 @@ import torch
 from anyrefill.backbone.precision import dtype_name
 from anyrefill.errors import UserError
 from anyrefill.evaluate.baselines import copied, flat, shuffled, without_reference
-from anyrefill.evaluate.goals import RAW
+from anyrefill.evaluate.goals import IN_FULL, PAINTED, RAW
 from anyrefill.evaluate.report import Report, Row, Score
 from anyrefill.evaluate.scoring import Rule, is_extractor, parts_of, rules, score, scoring
 from anyrefill.painter import STEPS, Painter
@@ -203,13 +203,9 @@ def refuse_missing(task: str) -> None:
 SHOWN = ("person", "room", "stage")
 """Keys of a pair's extra: two pairs with the same value of one are not independent of each other."""
 
-PAINTED = "painted"
-"""What a report calls the painter's own row."""
-
 SCORING = "scoring"
 """What is done after painting."""
 
-IN_FULL = f"painted in {STEPS} steps"
 UNGUIDED = "without reference guidance"
 
 _MODEL_FREE: dict[str, Callable[[Pair, Task], Panel]] = {"copy of the reference": copied, "its mean colour": flat}

@@ -6,10 +6,14 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from anyrefill.evaluate.report import Report, Score, table
+from anyrefill.painter import STEPS
 
 __all__ = ["GOALS", "Goal", "Kind", "Outcome", "goal_table", "outcome"]
 
-PAINTED, IN_FULL = "painted", "painted in 20 steps"
+PAINTED = "painted"
+"""What a report calls the painter's own row."""
+
+IN_FULL = f"painted in {STEPS} steps"
 COPY, OTHER, BARE = "copy of the reference", "from another reference", "without the adapter"
 
 RAW = "as the model painted it"

@@ -115,9 +115,9 @@ class Report:
             return self
 
         def again(score: Score) -> Score:
-            told = [(value, one) for value, one in zip(score.values, groups, strict=False) if not math.isnan(value)]
-            if len(score.values) != len(groups) or not told:
+            if len(score.values) != len(groups) or math.isnan(score.mean):
                 return score
+            told = [(value, one) for value, one in zip(score.values, groups, strict=True) if not math.isnan(value)]
             low, high = interval([value for value, _ in told], groups=[one for _, one in told])
             return replace(score, low=low, high=high)
 

@@ -175,7 +175,7 @@ def _split(config: TrainConfig, panel: int) -> tuple[PairFolder, PairFolder | No
         return pairs, None
     if not config.validate.isdecimal():
         held_out = PairFolder(Path(config.validate), (panel, panel))
-        here, there = (1 + len(folder.rows[0].more) for folder in (pairs, held_out))
+        here, there = (len(folder.rows[0].references) for folder in (pairs, held_out))
         if here != there:
             raise UserError(f"{config.pairs} has {here} references a pair and {held_out.folder} has {there}.")
         return pairs, held_out

@@ -134,7 +134,7 @@ def encode(
 def _plan(bucket: Bucket, encoder: Encoder, store: Store) -> Cache:
     """Name everything that a bucket will need."""
     pairs, (height, width) = bucket.pairs, encoder.size_of(bucket.pairs)
-    files, panels = [[file_digest(path) for path in row.files] for row in pairs.rows], 2 + len(pairs.rows[0].more)
+    files, references = [[file_digest(path) for path in row.files] for row in pairs.rows], len(pairs.rows[0].references)
     captions = [row.caption for row in pairs.rows]
     words = tuple(encoder.task.fill_prompt(caption) for caption in captions)
     masks = [encoder.mask_name(pairs, index) for index in range(len(files))]
@@ -146,10 +146,10 @@ def _plan(bucket: Bucket, encoder: Encoder, store: Store) -> Cache:
         prompts=tuple(map(encoder.prompt_key, words)),
         words=words,
         empty=encoder.prompt_key(""),
-        img_ids=image_ids(height, panels * width),
+        img_ids=image_ids(height, (references + 1) * width),
         height=height,
-        width=panels * width,
-        references=panels - 1,
+        width=(references + 1) * width,
+        references=references,
         lines=bucket.lines,
         manifest=manifest.hexdigest(),
         content=content.hexdigest(),
