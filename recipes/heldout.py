@@ -16,8 +16,9 @@ and piece of furniture in the held-out pairs is held out of every training step 
 import argparse
 import json
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
-from itertools import cycle, islice
+from itertools import chain, cycle, islice
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from tqdm import tqdm
 
 from anyrefill import images, tasks
 from anyrefill.pairs import Pair, Photo, write_pairs
-from recipes.world import render_pairs, sources, stages
+from recipes.world import placed, relit, render_pairs, sources, stages
 from recipes.world.canvases import TONES
 from recipes.world.coloured import coloured_pairs
 from recipes.world.deep import deep_photos
@@ -87,6 +88,35 @@ def colour_pairs(split: str, seed: int) -> Iterator[Pair]:
     return render_pairs.in_turn([plain, named_colours(split, seed)]) if split == "train" else plain
 
 
+def anywhere(edits: Callable[[str, int], Iterator[render_pairs.Edit]], split: str, seed: int) -> Iterator[Pair]:
+    """Yield people placed in scenes, those to train on twice; among these, some scenes show nobody and stay."""
+    if split == "test":
+        return placed.placed_pairs(edits(split, seed + 1), photos(split), seed, empty=None)
+    return placed.placed_pairs(chain(edits(split, seed + 1), edits(split, seed + 2)), photos(split), seed)
+
+
+def photographs_relit(split: str, seed: int) -> Iterator[Pair]:
+    """Yield scenes of subjects, and others that are taken to be flat, in turn, under other lights."""
+    flat = (replace(photo, foreground=None) for photo in photos(split))
+    return relit.relit_pairs(render_pairs.in_turn([subjects(split), flat]), seed)
+
+
+def with_photographs(renders: Source, photographs: Source) -> Source:
+    """Return renders, and to train on as many pairs of photographs in turn with them."""
+
+    def pairs(split: str, seed: int) -> Iterator[Pair]:
+        if split == "test":
+            yield from renders(split, seed)
+        else:
+            for one, other in zip(renders(split, seed), photographs(split, seed), strict=False):
+                yield from (one, other)
+
+    return pairs
+
+
+ages = partial(anywhere, render_pairs.age_edits)
+genders = partial(anywhere, render_pairs.gender_edits)
+
 SOURCES: Mapping[str, Source] = {
     "image-to-segment": made("image-to-segment", subjects),
     "colorization": colour_pairs,
@@ -96,9 +126,9 @@ SOURCES: Mapping[str, Source] = {
     "blueprint": made("blueprint", photos),
     "super-resolution": made("super-resolution", photos),
     "segment-to-image": made("segment-to-image", subjects),
-    "age": render_pairs.age_pairs,
-    "gender": render_pairs.gender_pairs,
-    "relight": render_pairs.relight_pairs,
+    "age": with_photographs(render_pairs.age_pairs, ages),
+    "gender": with_photographs(render_pairs.gender_pairs, genders),
+    "relight": with_photographs(render_pairs.relight_pairs, photographs_relit),
     "ref-inpainting": two_view_pairs,
     "image-to-depth": made("image-to-depth", deep_photos),
     "depth-to-image": made("depth-to-image", deep_photos),
@@ -173,6 +203,9 @@ TESTS: Mapping[str, Source] = {
     "age+gender": render_pairs.both_pairs,
     "age+relight": render_pairs.age_and_light_pairs,
     "gender+relight": render_pairs.gender_and_light_pairs,
+    "age-in-photographs": ages,
+    "gender-in-photographs": genders,
+    "relight-photographs": photographs_relit,
     "gender-described": partial(render_pairs.gender_pairs, described=1.0),
     "image-to-segment-any-background": made("image-to-segment", photos),
 }

@@ -123,7 +123,7 @@ def save_sheet(report: Report, pairs: Sequence[Pair], painted: Callable[[int], P
     Captions stand on what was given, where they tell what to paint.
     """
     score = report.rows[0].scores[0]
-    shown = [index for index, pair in enumerate(pairs) if NOT_SHOWN not in pair.caption]
+    shown = [index for index, pair in enumerate(pairs) if NOT_SHOWN not in f"{pair.caption} {pair.extra.get('place')}"]
     others = sorted(shown[4:], key=lambda index: score.values[index], reverse=score.aim == "lower")
     chosen = [*shown[:4], *others[:3]]
     rows = [[pairs[index].reference, painted(index), pairs[index].target] for index in chosen]

@@ -68,3 +68,11 @@ def as_micro(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     monkeypatch.setattr(embedded, "EMBEDDED", tiny)
     return tiny
+
+
+@pytest.fixture
+def renders(tmp_path: Path) -> Path:
+    """Return a folder of drawn stand-ins for renders."""
+    from drawn_renders import draw_renders
+
+    return draw_renders(tmp_path)

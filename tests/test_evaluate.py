@@ -15,6 +15,7 @@ from torch import Tensor
 import anyrefill
 from anyrefill import Painter, Pair, Task, UserError, tasks, write_pairs
 from anyrefill.backbone.tiny import TinyFill
+from anyrefill.cli.evaluate import VARIANTS
 from anyrefill.evaluate import Report, evaluate, evaluating, held_out_pairs, heldout, shown_by
 from anyrefill.evaluate.baselines import copied, flat, shuffled
 from anyrefill.evaluate.goals import GOALS, Goal, Kind, goal_table, outcome
@@ -332,7 +333,7 @@ def test_numbers_of_numpy_and_torch_are_written_as_numbers() -> None:
 
 def test_goals_ask_for_scores_that_their_tasks_have() -> None:
     for goal in GOALS:
-        name = goal.task.split("+")[0].removesuffix("-any-background").removesuffix("-described")
+        name = VARIANTS.get(goal.task, goal.task).split("+")[0]
         if not name.startswith("backbone"):
             task = tasks.get(name)
             rules = (*task.metrics, *task.judges, *task.distances)

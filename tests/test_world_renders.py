@@ -1,6 +1,5 @@
 """What becomes of renders, shown on drawn stand-ins for them; the renderer itself has an environment of its own."""
 
-import json
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,55 +10,7 @@ import torch
 from PIL import Image
 from recipes.world import fetch, render_pairs, rooms
 
-SIDE = 64
-STATES = [f"{age}-{who}" for age in ("child", "young", "old") for who in ("woman", "man")]
-
-
-def a_picture(path: Path, value: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.full((SIDE, SIDE, 3), value, np.uint8)).save(path)
-
-
-def a_mask(path: Path, columns: int) -> None:
-    pixels = np.zeros((SIDE, SIDE), np.uint8)
-    pixels[:, :columns] = 255
-    Image.fromarray(pixels).save(path)
-
-
-def a_depth(path: Path) -> None:
-    Image.fromarray(np.linspace(0, 65_535, SIDE * SIDE).reshape(SIDE, SIDE).astype(np.uint16)).save(path)
-
-
-def a_person(root: Path, seed: int) -> dict[str, object]:
-    """Draw six states in one light, and one of them in a second light."""
-    folder, shots = root / "people" / "train" / f"{seed:06d}", []
-    for index, state in enumerate(STATES):
-        lights = ["warm light from the left"] + ["cold light from above"] * (state == "old-man")
-        for number, light in enumerate(lights):
-            a_picture(folder / f"{state}.{number}.png", 20 * index + 5 * number + seed)
-            shots.append(
-                {"file": f"{state}.{number}.png", "mask": f"{state}.mask.png", "depth": f"{state}.depth.png",
-                 "state": state, "words": state.replace("-", " "), "light": light}
-            )  # fmt: skip
-        a_mask(folder / f"{state}.mask.png", index + 1)
-        a_depth(folder / f"{state}.depth.png")
-    return {"folder": folder.name, "seed": seed, "pictures": shots}
-
-
-def a_room(root: Path, seed: int) -> dict[str, object]:
-    folder = root / "rooms" / "train" / f"{seed:06d}"
-    for view in "01":
-        a_picture(folder / f"{view}.png", 100 + int(view))
-        a_depth(folder / f"{view}.depth.png")
-    return {"folder": folder.name, "seed": seed, "words": "an office with a desk", "credits": []}
-
-
-@pytest.fixture
-def renders(tmp_path: Path) -> Path:
-    for kind, make in (("people", a_person), ("rooms", a_room)):
-        lines = [json.dumps(make(tmp_path, seed)) for seed in (1, 2)]
-        (tmp_path / kind / "train" / "manifest.jsonl").write_text("\n".join(lines))
-    return tmp_path
+from drawn_renders import SIDE, STATES
 
 
 @pytest.mark.parametrize(
@@ -126,7 +77,7 @@ def test_an_edits_mask_covers_both_states(renders: Path) -> None:
     for pair in render_pairs.gender_pairs("train", root=renders, described=0.0):
         words = {str(pair.extra[side]).split(",")[0].replace(" ", "-") for side in ("from", "to")}
         assert pair.mask is not None
-        assert pair.mask.sum().item() == SIDE * max(STATES.index(state) + 1 for state in words)
+        assert pair.mask.sum().item() == SIDE * 8 * max(STATES.index(state) + 1 for state in words)
 
 
 def test_relighting_keeps_the_person_and_names_the_light(renders: Path) -> None:

@@ -138,25 +138,41 @@ def in_turn(groups: Iterable[Iterable[Item]]) -> Iterator[Item]:
         yield from (cast("Item", item) for item in row if item is not _MISSING)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Edit:
+    """Two portraits of one person, and the words for the second."""
+
+    before: Shot
+    after: Shot
+    words: str
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What `Pair.extra` says of it."""
+        return {
+            "person": self.before.seed,
+            "from": f"{self.before.words}, {self.before.light}",
+            "to": f"{self.after.words}, {self.after.light}",
+        }
+
+    def pair(self) -> Pair:
+        """Return both portraits; the mask is where the person is in either."""
+        return Pair(
+            reference=panel(self.before.path), target=panel(self.after.path),
+            mask=torch.maximum(mask(self.before.mask), mask(self.after.mask)), caption=self.words, extra=self.told,
+        )  # fmt: skip
+
+
 def edits(
     split: str, allowed: Callable[[Shot, Shot], bool], words: Callable[[Shot], str], seed: int, root: Path
-) -> Iterator[Pair]:
-    """Yield the pairs of two portraits of one person that are allowed; the mask is where a person is in either."""
+) -> Iterator[Edit]:
+    """Yield two portraits of one person that are allowed, one such edit of each person before a second one of any."""
     groups = []
     for shots in people(split, root):
         found = [pair for pair in permutations(shots, 2) if allowed(*pair)]
         order = np.random.default_rng([seed, shots[0].seed]).permutation(len(found))
         groups.append([found[index] for index in order])
-    for before, after in in_turn(groups):
-        yield Pair(
-            reference=panel(before.path), target=panel(after.path),
-            mask=torch.maximum(mask(before.mask), mask(after.mask)), caption=words(after),
-            extra={
-                "person": before.seed,
-                "from": f"{before.words}, {before.light}",
-                "to": f"{after.words}, {after.light}",
-            },
-        )  # fmt: skip
+    return (Edit(before=before, after=after, words=words(after)) for before, after in in_turn(groups))
 
 
 def mirrored(pair: Pair) -> Pair:
@@ -174,24 +190,29 @@ def _mirrored_words(text: str) -> str:
     return re.sub(r"\b(left|right)\b", lambda found: other[found[0]], text)
 
 
-def _with_mirrors(pairs: Callable[[], Iterator[Pair]], split: str) -> Iterator[Pair]:
-    """Yield the pairs; those to train on a second time, mirrored, when all were yielded once."""
-    yield from pairs()
+def _paired(edits: Callable[[], Iterator[Edit]], split: str) -> Iterator[Pair]:
+    """Yield the pairs of edits; those to train on a second time, mirrored, when all were yielded once."""
+    yield from (edit.pair() for edit in edits())
     if split == "train":
-        yield from map(mirrored, pairs())
+        yield from (mirrored(edit.pair()) for edit in edits())
 
 
-def age_pairs(split: str, seed: int = 0, root: Path = RENDERS) -> Iterator[Pair]:
-    """Yield one person at two ages; the caption names the age to paint: "an old woman"; to train on mirrored, too."""
+def age_edits(split: str, seed: int = 0, root: Path = RENDERS) -> Iterator[Edit]:
+    """Yield one person at two ages; the words name the age to paint: "an old woman"."""
 
     def allowed(before: Shot, after: Shot) -> bool:
         return _lit(before, after) and before.gender == after.gender and before.age != after.age
 
-    return _with_mirrors(lambda: edits(split, allowed, _person, seed, root), split)
+    return edits(split, allowed, _person, seed, root)
 
 
-def gender_pairs(split: str, seed: int = 0, root: Path = RENDERS, *, described: float | None = None) -> Iterator[Pair]:
-    """Yield one person as woman and man of one age, to train on mirrored, too; the caption names what: "an old man".
+def age_pairs(split: str, seed: int = 0, root: Path = RENDERS) -> Iterator[Pair]:
+    """Yield `age_edits` as pairs, those to train on mirrored, too."""
+    return _paired(lambda: age_edits(split, seed, root), split)
+
+
+def gender_edits(split: str, seed: int = 0, root: Path = RENDERS, *, described: float | None = None) -> Iterator[Edit]:
+    """Yield one person as woman and man of one age; the words name what to paint: "an old man".
 
     Args:
         split: of the people.
@@ -210,12 +231,18 @@ def gender_pairs(split: str, seed: int = 0, root: Path = RENDERS, *, described: 
     def allowed(before: Shot, after: Shot) -> bool:
         return _lit(before, after) and before.gender != after.gender and before.age == after.age
 
-    return _with_mirrors(lambda: edits(split, allowed, words, seed, root), split)
+    return edits(split, allowed, words, seed, root)
+
+
+def gender_pairs(split: str, seed: int = 0, root: Path = RENDERS, *, described: float | None = None) -> Iterator[Pair]:
+    """Yield `gender_edits` as pairs, those to train on mirrored, too."""
+    return _paired(lambda: gender_edits(split, seed, root, described=described), split)
 
 
 def both_pairs(split: str, seed: int = 0, root: Path = RENDERS) -> Iterator[Pair]:
     """Yield one person at another age and of the other gender: the test of two adapters at once."""
-    return edits(split, lambda a, b: _lit(a, b) and a.gender != b.gender and a.age != b.age, _person, seed, root)
+    found = edits(split, lambda a, b: _lit(a, b) and a.gender != b.gender and a.age != b.age, _person, seed, root)
+    return (edit.pair() for edit in found)
 
 
 def age_and_light_pairs(split: str, seed: int = 0, root: Path = RENDERS) -> Iterator[Pair]:
@@ -231,7 +258,7 @@ def gender_and_light_pairs(split: str, seed: int = 0, root: Path = RENDERS) -> I
 def _lit_anew(split: str, allowed: Callable[[Shot, Shot], bool], seed: int, root: Path) -> Iterator[Pair]:
     """Yield pairs in different lights that are allowed, with the light in the caption and without a mask."""
     every = edits(split, lambda a, b: a.light != b.light and allowed(a, b), _person_and_light, seed, root)
-    return (replace(pair, mask=None) for pair in every)
+    return (replace(edit.pair(), mask=None) for edit in every)
 
 
 def relight_pairs(split: str, seed: int = 0, root: Path = RENDERS) -> Iterator[Pair]:
@@ -240,10 +267,10 @@ def relight_pairs(split: str, seed: int = 0, root: Path = RENDERS) -> Iterator[P
     The backdrop is lit, too, so there is no mask.
     """
 
-    def pairs() -> Iterator[Pair]:
+    def found() -> Iterator[Edit]:
         return edits(split, lambda a, b: a.words == b.words and a.light != b.light, lambda shot: shot.light, seed, root)
 
-    return (replace(pair, mask=None) for pair in _with_mirrors(pairs, split))
+    return (replace(pair, mask=None) for pair in _paired(found, split))
 
 
 def inpainting_pairs(split: str, seed: int = 0, root: Path = RENDERS) -> Iterator[Pair]:

@@ -32,7 +32,13 @@ if TYPE_CHECKING:
 __all__ = ["BACKBONE", "MIXES", "VARIANTS", "Evaluate", "ended", "evaluate", "painter_of", "wanted"]
 
 BACKBONE = "backbone"
-VARIANTS = {"gender-described": "gender", "image-to-segment-any-background": "image-to-segment"}
+VARIANTS = {
+    "age-in-photographs": "age",
+    "gender-described": "gender",
+    "gender-in-photographs": "gender",
+    "relight-photographs": "relight",
+    "image-to-segment-any-background": "image-to-segment",
+}
 """Other held-out pairs of a task."""
 MIXES = ("age+gender",)
 """Several adapters in one picture. --all evaluates these and the variants where their pairs are there."""
@@ -43,8 +49,9 @@ class Evaluate:
     """Score a task on held-out pairs, beside baselines."""
 
     task: Positional[Annotated[str | None, arg(metavar="[TASK]")]] = None
-    """A name from `anyrefill tasks`, a .py file that defines one, gender-described or image-to-segment-any-background
-    (other pairs of a task), or backbone: what it can do without an adapter."""
+    """A name from `anyrefill tasks`, a .py file that defines one, other pairs of a task (age-in-photographs,
+    gender-described, gender-in-photographs, relight-photographs, image-to-segment-any-background), or backbone: what it
+    can do without an adapter."""
     pairs: Positional[Annotated[Path | None, arg(metavar="[PAIRS]")]] = None
     """A folder of pairs; by default ~/.cache/anyrefill/heldout/TASK."""
     all: bool = False

@@ -111,6 +111,8 @@ GOALS: tuple[Goal, ...] = (
     Goal(task="deblur", metric="psnr", kind="gain", bound=3, beside=COPY),
     *(goal for factor in (4, 8, 16) for goal in _factor(factor)),
     *(goal for task in ("age", "gender", "gender-described", "relight") for goal in _edit(task)),
+    *(goal for task in ("age-in-photographs", "gender-in-photographs") for goal in _edit(task)),
+    _edit("relight-photographs")[0],
     Goal(task="ref-inpainting", metric="psnr_hole", kind="gain", bound=2, beside=OTHER),
     Goal(task="ref-inpainting", metric="psnr_hole", kind="gain", bound=2, beside="without a reference"),
     Goal(task="age+gender", metric="rmse", kind="share", bound=0.75, beside=COPY),
