@@ -91,11 +91,13 @@ PHOTOGRAPHED = ("age", "gender", "relight", "image-to-depth")
 """Tasks that recipes.photographs shows on a photograph, as they learnt from renders."""
 
 FURTHER = {
-    "age": {"age+gender": "With gender in one picture"},
+    "age": {"age-in-photographs": "People placed in photographs", "age+gender": "With gender in one picture"},
     "gender": {
+        "gender-in-photographs": "People placed in photographs",
         "gender-described": "Captions that tell of hair and beard, too",
         "age+gender": "With age in one picture",
     },
+    "relight": {"relight-photographs": "Photographs whose new light is computed"},
     "image-to-segment": {"image-to-segment-any-background": "On any background"},
 }
 """Other sheets of held-out pairs, by task."""

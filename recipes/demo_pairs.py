@@ -23,6 +23,7 @@ from recipes.world import render_pairs
 EDITS: Mapping[str, Callable[[str], Iterator[Pair]]] = {
     "age": render_pairs.age_pairs,
     "gender": partial(render_pairs.gender_pairs, described=1.0),
+    "age+gender": render_pairs.both_pairs,
     "relight": render_pairs.relight_pairs,
     "ref-inpainting": render_pairs.inpainting_pairs,
 }

@@ -5,6 +5,7 @@ import io
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -167,8 +168,11 @@ def test_nothing_to_demonstrate_is_said(
 
 @pytest.mark.skipif(not embedded.shipped(), reason="assets/micro is not in this checkout yet")
 def test_every_shipped_task_has_pictures_to_be_shown_on() -> None:
+    for name in (*embedded.shipped(), *embedded.mixes()):
+        first, *_ = name.split("+")
+        task = replace(tasks.get(first), name=name)
+        assert examples(task, (32, 32)), f"{name}: run python -m recipes.demo_pairs"
     for name in embedded.shipped():
-        assert examples(tasks.get(name), (32, 32)), f"{name}: run python -m recipes.demo_pairs"
         assert (embedded.EMBEDDED / "adapters" / f"{name}.safetensors").stat().st_size < 20e6
 
 

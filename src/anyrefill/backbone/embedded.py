@@ -29,6 +29,15 @@ def shipped() -> list[str]:
     return sorted(path.stem for path in (EMBEDDED / "adapters").glob("*.safetensors"))
 
 
+MIXES = ("age+gender",)
+"""Several adapters in one picture, as the demonstration and the table of results show them."""
+
+
+def mixes() -> list[str]:
+    """Return those of `MIXES` whose adapters all ship."""
+    return [mix for mix in MIXES if set(mix.split("+")) <= set(shipped())]
+
+
 def adapter_of(task: str) -> Path:
     """Return the file of the adapter of a task that ships with the embedded backbone.
 

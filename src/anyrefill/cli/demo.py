@@ -20,7 +20,7 @@ __all__ = ["Demo", "demo"]
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """Paint every shipped task on bundled pictures: one contact sheet and one HTML page."""
+    """Paint every shipped task, and two at once, on bundled pictures: one contact sheet and one HTML page."""
 
     out: Annotated[Path, arg(metavar="DIR")] = Path("anyrefill-demo")
     """The folder for both."""
@@ -37,14 +37,14 @@ def demo(options: Demo) -> None:
     check_counts(steps=options.steps)
     check_writable(options.out / "index.html")
     from anyrefill import images
-    from anyrefill.backbone.embedded import find_base, shipped
+    from anyrefill.backbone.embedded import find_base, mixes, shipped
     from anyrefill.demo.page import contact_sheet, html_page, scores
 
     find_base("micro")
     if not shipped():
         raise UserError("No adapter ships with the embedded backbone, so there is nothing to demonstrate.")
     galleries: list[Gallery] = []
-    for task in shipped():
+    for task in (*shipped(), *mixes()):
         gallery = _show(task, options)
         if gallery is None:
             print(f"{task:18} not shown: no picture for it is bundled", flush=True)

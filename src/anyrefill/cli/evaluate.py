@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from anyrefill.evaluate import Progress, Report
     from anyrefill.painter import Painter
 
-__all__ = ["BACKBONE", "MIXES", "VARIANTS", "Evaluate", "ended", "evaluate", "painter_of", "wanted"]
+__all__ = ["BACKBONE", "VARIANTS", "Evaluate", "ended", "evaluate", "painter_of", "wanted"]
 
 BACKBONE = "backbone"
 VARIANTS = {
@@ -39,9 +39,7 @@ VARIANTS = {
     "relight-photographs": "relight",
     "image-to-segment-any-background": "image-to-segment",
 }
-"""Other held-out pairs of a task."""
-MIXES = ("age+gender",)
-"""Several adapters in one picture. --all evaluates these and the variants where their pairs are there."""
+"""Other held-out pairs of a task. --all evaluates these and mixes where their pairs are there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +118,7 @@ def _check_backbone(options: Evaluate) -> None:
 
 def _asked_for(options: Evaluate) -> list[str]:
     """Return the tasks to evaluate, after a look whether the pairs of all of them are there and stay there."""
-    from anyrefill.backbone.embedded import find_base, shipped
+    from anyrefill.backbone.embedded import find_base, mixes, shipped
     from anyrefill.evaluate import heldout, refuse_missing
 
     if options.pairs is None:
@@ -132,16 +130,15 @@ def _asked_for(options: Evaluate) -> list[str]:
         raise UserError("No adapter ships with the embedded backbone, so --all has nothing to evaluate.")
     for task in shipped():
         refuse_missing(task)
-    return [name for name in wanted() if name not in (*VARIANTS, *MIXES) or heldout(name).is_dir()]
+    return [name for name in wanted() if name not in (*VARIANTS, *mixes()) or heldout(name).is_dir()]
 
 
 def wanted() -> list[str]:
     """Return what the table of results has: the backbone, what ships, other pairs of it, and mixes of it."""
-    from anyrefill.backbone.embedded import shipped
+    from anyrefill.backbone.embedded import mixes, shipped
 
     variants = [name for name, task in VARIANTS.items() if task in shipped()]
-    mixes = [mix for mix in MIXES if set(mix.split("+")) <= set(shipped())]
-    return [BACKBONE, *shipped(), *variants, *mixes]
+    return [BACKBONE, *shipped(), *variants, *mixes()]
 
 
 def _reports(task: str, options: Evaluate) -> "Iterator[Report]":
