@@ -1,15 +1,18 @@
 """Measure everything on held-out pairs and write docs/results.md and the cards in docs/tasks.
 
-    python -m recipes.results                        # what is not measured yet; about 2.5 minutes a task on one core
+    python -m recipes.results                        # what is not measured yet, or was with other weights than ship;
+                                                     # about 2.5 minutes a task on one core
     python -m recipes.results --redo deblur age      # measure these again
     python -m recipes.results --reuse                # only write the pages from docs/results/*.json
     python -m recipes.results --sheets               # only paint the contact sheets again; a minute
 
 Each task's scores go to docs/results/TASK.json as soon as they are there, so a run that is stopped goes on; every
-number on the pages comes from these files. Needs recipes.heldout and recipes.weights.
+number on the pages comes from these files, and docs/results/measured.json tells whose they are. Needs recipes.heldout
+and recipes.weights.
 """
 
 import argparse
+import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -17,18 +20,21 @@ import torch
 from PIL import ImageDraw, ImageFont
 
 from anyrefill import images, tasks
+from anyrefill.backbone.embedded import EMBEDDED, adapter_of
 from anyrefill.backbone.precision import fast_dtype
 from anyrefill.cli.evaluate import BACKBONE, VARIANTS, ended, painter_of, wanted
 from anyrefill.evaluate import Progress, base, evaluating, held_out_pairs
 from anyrefill.evaluate.goals import goal_table
 from anyrefill.evaluate.report import Report, read_reports
-from anyrefill.files import write_text
+from anyrefill.files import sha256_of, write_text
 from anyrefill.painter import load
 from anyrefill.pairs import Pair
 from anyrefill.types import Panel
 from recipes import cards
-from recipes.stored import DOCS
+from recipes.stored import DOCS, stored
 
+MEASURED = DOCS / "results" / "measured.json"
+"""Which weights each task's scores are of."""
 NOT_SHOWN = "motorcycle"
 """Middlebury's, in a caption: nobody says that its pictures may be passed on, so that no sheet shows them."""
 
@@ -72,13 +78,26 @@ def main() -> None:
     for name in (args.parts or wanted()[1:]) if args.sheets else ():
         repaint_sheet(name, args.limit)
     for name in () if args.reuse or args.sheets else (args.parts or wanted()):
-        path = part(name)
-        if not path.is_file() or name in args.redo or args.redo == ["all"]:
+        if is_outdated(name) or name in args.redo or args.redo == ["all"]:
+            used = weights(name)
             reports = [ended(run, name) for run in runs(name, args.limit)]
-            write_text(path, "[" + ",\n".join(report.to_json() for report in reports) + "]\n")
+            write_text(part(name), "[" + ",\n".join(report.to_json() for report in reports) + "]\n")
+            write_text(MEASURED, json.dumps(stored(MEASURED, {}) | {name: used}, indent=1, sort_keys=True) + "\n")
             print(*(report.to_markdown() for report in reports), sep="\n\n", end="\n\n", flush=True)
     write_text(DOCS / "results.md", page([part(name) for name in wanted()]))
     cards.write_all(DOCS)
+
+
+def weights(name: str) -> dict[str, str]:
+    """Return the SHA-256 of each file of weights that a task is painted with: base, autoencoder, adapters."""
+    base = {part: EMBEDDED / part / "diffusion_pytorch_model.safetensors" for part in ("transformer", "vae")}
+    adapters = () if name == BACKBONE else VARIANTS.get(name, name).split("+")
+    return {key: sha256_of(path) for key, path in (base | {one: adapter_of(one) for one in adapters}).items()}
+
+
+def is_outdated(name: str) -> bool:
+    """Return whether a task is not measured yet, or was with other weights than those that ship."""
+    return not part(name).is_file() or stored(MEASURED, {}).get(name) != weights(name)
 
 
 def part(name: str) -> Path:

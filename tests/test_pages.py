@@ -14,6 +14,7 @@ from recipes.plots import Point, plot
 
 from anyrefill import Pair, PairFolder, write_pairs
 from anyrefill.backbone.embedded import shipped
+from anyrefill.cli.evaluate import wanted
 from anyrefill.evaluate import heldout
 from anyrefill.evaluate.report import Report, Row, Score
 from anyrefill.files import write_text
@@ -238,3 +239,23 @@ def test_two_adapters_act_where_one_task_is_scored(
     assert (alone["metric"], alone["pairs"], alone["identity"]) == ("psnr", 2, None)
     assert alone["mean"] != mixed["mean"]
     assert as_micro.is_dir()
+
+
+def test_committed_scores_are_of_the_weights_that_ship() -> None:
+    outdated = [name for name in wanted() if results.is_outdated(name)]
+    assert not outdated, f"python -m recipes.results, measure again: {outdated}"
+
+
+def test_scores_of_other_weights_are_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "MEASURED", tmp_path / "measured.json")
+    monkeypatch.setattr(results, "part", lambda name: tmp_path / f"{name}.json")
+    assert results.is_outdated("age")
+    (tmp_path / "age.json").write_text("[]")
+    assert results.is_outdated("age"), "nobody says whose they are"
+    write_text(results.MEASURED, json.dumps({"age": results.weights("age")}))
+    assert not results.is_outdated("age")
+    write_text(results.MEASURED, json.dumps({"age": results.weights("age") | {"age": "other"}}))
+    assert results.is_outdated("age")
+    assert set(results.weights("age+gender")) == {"transformer", "vae", "age", "gender"}
+    assert set(results.weights("gender-in-photographs")) == {"transformer", "vae", "gender"}
+    assert set(results.weights("backbone")) == {"transformer", "vae"}
