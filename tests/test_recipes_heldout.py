@@ -1,6 +1,7 @@
 """Folders of pairs: every task has a source, splits do not mix, and what gives no pair is left out."""
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from recipes import heldout
-from recipes.world import render, render_pairs, sources, stages
+from recipes.world import placed, relit, render, render_pairs, sources, stages
 
 from anyrefill import images, tasks
 from anyrefill.pairs import Pair, PairFolder, Photo
@@ -89,6 +90,46 @@ def test_renders_and_stages_take_turns(mixed: list[bool], name: str) -> None:
     mixed[0] = False
     captions = [pair.caption for pair in islice(heldout.SOURCES[name]("train", 0), 2)]
     assert captions == ["photo 100", "photo 101"]
+
+
+def a_pair(caption: str) -> Pair:
+    return Pair(reference=torch.zeros(3, 8, 8), target=torch.zeros(3, 8, 8), caption=caption)
+
+
+def test_photographs_are_for_training_and_for_tests_of_their_own() -> None:
+    both = heldout.with_photographs(
+        lambda split, seed: (a_pair(f"render {split} {index}") for index in range(3)),
+        lambda split, seed: (a_pair(f"photo {split} {index}") for index in range(100)),
+    )
+    taught = [pair.caption for pair in both("train", 0)]
+    assert taught == [f"{kind} train {index}" for index in range(3) for kind in ("render", "photo")]
+    assert [pair.caption for pair in both("test", 0)] == ["render test 0", "render test 1", "render test 2"]
+
+
+def test_people_are_placed_in_scenes_and_nobody_only_in_training(
+    renders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heldout, "photos", lambda split: (a_photo(index) for index in range(200)))
+    edits = partial(render_pairs.age_edits, root=renders)
+    taught = list(heldout.anywhere(lambda _split, seed: edits("train", seed), "train", 0))
+    still = [pair for pair in taught if torch.equal(pair.reference, pair.target)]
+    assert len(taught) == 2 * len(list(edits("train")))
+    assert len(still) >= len(taught) // placed.EMPTY
+    tested = list(heldout.anywhere(lambda _split, seed: edits("train", seed), "test", 0))
+    assert all(pair.mask is not None for pair in tested)
+
+
+def test_scenes_with_and_without_a_shape_are_relit_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heldout, "photos", some_photos)
+    monkeypatch.setattr(heldout, "subjects", some_photos)
+
+    def given(photos: Iterator[Photo], seed: int) -> Iterator[Photo]:
+        assert seed == 0
+        return photos
+
+    monkeypatch.setattr(relit, "relit_pairs", given)
+    found = list(heldout.photographs_relit("train", 0))  # type: ignore[arg-type]
+    assert [photo.foreground is not None for photo in found] == [True, False] * 8
 
 
 def test_seeds_of_a_split_are_its_own() -> None:

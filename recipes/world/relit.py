@@ -30,12 +30,12 @@ Numbers = np.ndarray
 
 
 def relit_pairs(photos: Iterable[Photo], seed: int) -> Iterator[Pair]:
-    """Yield each photograph in another light; every second one is in a lamp's light in the reference already."""
+    """Yield each photograph in another light; half of the references are in a lamp's light already."""
     names = [(tint, place) for tint in TINTS for place in LAMPS]
     for index, photo in enumerate(photos):
         random = np.random.default_rng([79, seed, index])
         before, after = (names[number] for number in random.permutation(len(names))[:2])
-        is_lit = index % 2 == 1
+        is_lit = random.random() < 0.5
         yield Pair(
             reference=lit(photo, *before) if is_lit else photo.pixels, target=lit(photo, *after),
             caption=light_words(*after), extra={"from": light_words(*before) if is_lit else "its own light"},
