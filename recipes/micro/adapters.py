@@ -74,7 +74,7 @@ SETTINGS = {
     "image-to-depth": in_one_step(steps=1000, pairs=4000, mean=3.0, std=2.0),
     "age": in_one_step(steps=600, pairs=3200, mean=2.5, std=2.0),
     "gender": in_one_step(steps=900, pairs=3200, mean=2.5, std=2.0),
-    "relight": in_one_step(steps=600, pairs=2800, mean=2.5, std=2.0),
+    "relight": in_one_step(steps=550, pairs=2800, mean=2.5, std=2.0),
     "ref-inpainting": Setting(steps=400, pairs=1600, mean=2.5, std=2.0, paint=2, quiet=0.5, temperature=0.0),
     "blueprint": Setting(steps=300, pairs=1600, mean=2.5, std=2.0, paint=2),
 }
