@@ -1,6 +1,7 @@
 """Let every two editing adapters act at once and see what each task's own score loses: arXiv 2502.11158, figure 10.
 
     python -m recipes.mixing                             # 16 held-out pairs each, 12 s a pair of tasks on one core
+    python -m recipes.mixing --redo age                  # again, where age takes part
 
 Each task is asked for by its own prompt on its own held-out pairs, alone and with each other adapter merged in, both
 with the weight that they have where none is said. Scores go to docs/results/mixing.json. Two edits that one picture
@@ -43,18 +44,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--limit", type=int, default=16)
     parser.add_argument("--last", type=int, default=64, help="pairs of a folder that show both edits")
-    parser.add_argument("--redo", action="store_true")
+    parser.add_argument(
+        "--redo", nargs="*", metavar="TASK", help="measure again what these take part in, or everything"
+    )
     parser.add_argument("--reuse", action="store_true", help="measure nothing")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    entries = [] if args.redo else known()
+    entries = [entry for entry in known() if not redone({entry["task"], entry["other"]}, args.redo)]
     there = [name for name in EDITING if name in shipped() and heldout(name).is_dir()]
     wanted = [(name, other) for name in there for other in (ALONE, *there) if other != name]
     done = {(entry["task"], entry["other"]) for entry in entries}
     for name, other in () if args.reuse else tqdm([one for one in wanted if one not in done], unit="mix"):
         entries.append(measured(name, other, args.limit))
         keep(SCORES, entries)
-    both = [] if args.redo else known(WEIGHED)
+    both = [entry for entry in known(WEIGHED) if not redone(set(str(entry["mix"]).split("+")), args.redo)]
     shown = [mix for mix in TOGETHER if set(mix.split("+")) <= set(shipped()) and heldout(mix).is_dir()]
     measured_already = {(entry["mix"], entry["weight"]) for entry in both}
     left = [one for one in product(shown, WEIGHTS) if one not in measured_already]
@@ -62,6 +65,11 @@ def main() -> None:
         both.append(weighed(mix, weight, args.last))
         keep(WEIGHED, both)
     write_text(DOCS / "tasks" / "mixing.md", page(entries, both))
+
+
+def redone(names: set[object], redo: Sequence[str] | None) -> bool:
+    """Return whether what some tasks take part in is to be measured again; no name stands for all."""
+    return redo is not None and (not redo or not names.isdisjoint(redo))
 
 
 def known(path: Path = SCORES) -> list[dict[str, object]]:

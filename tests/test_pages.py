@@ -259,3 +259,11 @@ def test_scores_of_other_weights_are_measured_again(tmp_path: Path, monkeypatch:
     assert set(results.weights("age+gender")) == {"transformer", "vae", "age", "gender"}
     assert set(results.weights("gender-in-photographs")) == {"transformer", "vae", "gender"}
     assert set(results.weights("backbone")) == {"transformer", "vae"}
+
+
+@pytest.mark.parametrize(
+    ("redo", "again"),
+    [(None, (False, False)), ([], (True, True)), (["age"], (True, False)), (["relight"], (False, False))],
+)
+def test_mixes_of_a_task_are_measured_again(redo: list[str] | None, again: tuple[bool, bool]) -> None:
+    assert (mixing.redone({"age", "gender"}, redo), mixing.redone({"deblur", mixing.ALONE}, redo)) == again
