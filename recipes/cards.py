@@ -27,14 +27,12 @@ from recipes.world.fetch import WORLD
 
 RUNS = WORLD.parent / "runs"
 
-PORTRAITS = (
-    "It learnt from rendered portraits alone, head and shoulders, and the scores above are of 18 other rendered people"
-)
+PEOPLE = "It learnt from rendered people, and the scores above are of 18 other rendered people"
 FAILURES = {
     "age": (
         "Faces come out soft, with an 8-pixel grid in the skin, and hair that changes leaves torn edges and brown "
-        f"haloes. {PORTRAITS}. A photograph cut to head and shoulders keeps its person, blurred, and hardly ages; of "
-        "any other it makes blocks of colour without a face."
+        f"haloes. {PEOPLE}. Real people on a photograph are left nearly as they are: their hair changes its "
+        "colour a little, and no wrinkle comes."
     ),
     "blueprint": "The paper is right and bold outlines are there, broken and smeared; fine lines are missing.",
     "canny-to-image": (
@@ -53,8 +51,8 @@ FAILURES = {
     ),
     "gender": (
         "Hair turns to a halo through which the old outline shows, and faces are soft; no beard comes unless the "
-        f"caption asks for it. {PORTRAITS}. A photograph cut to head and shoulders keeps its person, blurred, with "
-        "hair that fades; of any other it makes blocks of colour without a face."
+        f"caption asks for it. {PEOPLE}. Real people on a photograph are left nearly as they are: their hair is "
+        "smeared a little at its outline, and nobody changes."
     ),
     "image-to-canny": (
         "In busy texture the lines close to a grid of small cells; faint edges are missing. Lines count within 1 px, "
@@ -76,9 +74,10 @@ FAILURES = {
         "farther."
     ),
     "relight": (
-        "The light's colour arrives, in what is behind, too; its side hardly; fine shadows of the first light stay. It "
-        "knows warm, cold, white and green light from the left, the right, above and the front: other words are taken "
-        f"and mean nothing to it. {PORTRAITS}. A photograph is tinted and darkened, and keeps its shadows."
+        "The light's colour arrives, in what is behind, too; its side as a slope across the picture more than as "
+        "shading of the face; fine shadows of the first light stay, and none is cast. It knows warm, cold, white and "
+        "green light from the left, the right, above and the front: other words are taken and mean nothing to it. "
+        f"{PEOPLE}; of photographs it learnt a light that was computed for round shapes before a wall."
     ),
     "segment-to-image": (
         "The outline is kept, but colours are loud and flat, or nearly black: shape without the material of the thing."

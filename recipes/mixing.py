@@ -116,7 +116,7 @@ def identity(report: Report, row: str) -> float | None:
 
 def page(entries: Sequence[dict[str, object]], both: Sequence[dict[str, object]] = ()) -> str:
     """Return docs/tasks/mixing.md."""
-    names = list(dict.fromkeys(str(entry["task"]) for entry in entries))
+    names = sorted({str(entry["task"]) for entry in entries}, key=lambda name: (*EDITING, name).index(name))
     by = {(str(entry["task"]), str(entry["other"])): entry for entry in entries}
 
     def cell(name: str, other: str) -> str:

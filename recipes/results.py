@@ -58,7 +58,9 @@ painted pictures to the real ones in AlexNet's features, `depth_vgg` the correla
 VGG16's features takes for depth, `iou_u2netp` the IoU with what U2-Net-p takes for the subject: the row
 "the true target" tells how well these see on the true pictures. `identity_dlib` is how far the painted face is
 from the reference's by dlib's network of faces (0.6 between strangers on photographs). gender-described has the pairs
-of gender, with captions that tell of hair and beard, too, which the reference cannot show.
+of gender, with captions that tell of hair and beard, too, which the reference cannot show; age-in-photographs and
+gender-in-photographs show the same people placed in photographs, and the light of relight-photographs is computed
+([data](data.md)).
 
 What more pretraining pays (`python -m recipes.pretraining`; micro has seen 245,000 canvases):
 ![copying](images/pretraining-copying.svg) ![inpainting](images/pretraining-inpainting.svg)

@@ -38,7 +38,8 @@ def relit_pairs(photos: Iterable[Photo], seed: int) -> Iterator[Pair]:
         is_lit = random.random() < 0.5
         yield Pair(
             reference=lit(photo, *before) if is_lit else photo.pixels, target=lit(photo, *after),
-            caption=light_words(*after), extra={"from": light_words(*before) if is_lit else "its own light"},
+            caption=light_words(*after),
+            extra={"from": light_words(*before) if is_lit else "its own light", "place": photo.caption},
         )  # fmt: skip
 
 
