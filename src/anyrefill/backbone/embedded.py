@@ -5,7 +5,7 @@ from pathlib import Path
 
 from anyrefill.errors import UserError
 
-__all__ = ["EMBEDDED", "adapter_of", "find_base", "shipped"]
+__all__ = ["EMBEDDED", "MIXES", "adapter_of", "find_base", "mixes", "shipped"]
 
 EMBEDDED = Path(str(files("anyrefill"))) / "assets" / "micro"
 """Its folder, in diffusers' layout."""
