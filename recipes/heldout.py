@@ -90,9 +90,9 @@ def colour_pairs(split: str, seed: int) -> Iterator[Pair]:
 
 def anywhere(edits: Callable[[str, int], Iterator[render_pairs.Edit]], split: str, seed: int) -> Iterator[Pair]:
     """Yield people placed in scenes, those to train on twice; among these, some scenes show nobody and stay."""
-    if split == "test":
-        return placed.placed_pairs(edits(split, seed + 1), photos(split), seed, empty=None)
-    return placed.placed_pairs(chain(edits(split, seed + 1), edits(split, seed + 2)), photos(split), seed)
+    more, empty = ((seed + 1, seed + 2), placed.EMPTY) if split == "train" else ((seed + 1,), None)
+    found = chain.from_iterable(edits(split, one) for one in more)
+    return placed.placed_pairs(found, photos(split), seed, empty=empty)
 
 
 def photographs_relit(split: str, seed: int) -> Iterator[Pair]:
@@ -106,10 +106,8 @@ def with_photographs(renders: Source, photographs: Source) -> Source:
 
     def pairs(split: str, seed: int) -> Iterator[Pair]:
         if split == "test":
-            yield from renders(split, seed)
-        else:
-            for one, other in zip(renders(split, seed), photographs(split, seed), strict=False):
-                yield from (one, other)
+            return renders(split, seed)
+        return chain.from_iterable(zip(renders(split, seed), photographs(split, seed), strict=False))
 
     return pairs
 

@@ -14,6 +14,7 @@ and recipes.weights.
 import argparse
 import json
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -92,9 +93,15 @@ def main() -> None:
 
 def weights(name: str) -> dict[str, str]:
     """Return the SHA-256 of each file of weights that a task is painted with: base, autoencoder, adapters."""
-    base = {part: EMBEDDED / part / "diffusion_pytorch_model.safetensors" for part in ("transformer", "vae")}
     adapters = () if name == BACKBONE else VARIANTS.get(name, name).split("+")
-    return {key: sha256_of(path) for key, path in (base | {one: adapter_of(one) for one in adapters}).items()}
+    return base_weights() | {one: sha256_of(adapter_of(one)) for one in adapters}
+
+
+@cache
+def base_weights() -> dict[str, str]:
+    """Return the SHA-256 of the base's files, which every task is painted with; read once."""
+    names = ("transformer", "vae")
+    return {name: sha256_of(EMBEDDED / name / "diffusion_pytorch_model.safetensors") for name in names}
 
 
 def is_outdated(name: str) -> bool:

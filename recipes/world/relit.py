@@ -26,8 +26,6 @@ GAMMA = 2.2
 SOFT = 1 / 50
 """Sides of a panel to a standard deviation of the Gaussian that shapes are smoothed with."""
 
-Numbers = np.ndarray
-
 
 def relit_pairs(photos: Iterable[Photo], seed: int) -> Iterator[Pair]:
     """Yield each photograph in another light; half of the references are in a lamp's light already."""
@@ -60,7 +58,7 @@ def lit(photo: Photo, tint: str, place: str) -> Panel:
     return 2 * reflected.clamp(0, 1) ** (1 / GAMMA) - 1
 
 
-def irradiance(photo: Photo, lamp: tuple[float, float, float]) -> Numbers:
+def irradiance(photo: Photo, lamp: tuple[float, float, float]) -> np.ndarray:
     """Return how much of a lamp's light falls on each pixel, (H, W), 1 for what faces a lamp that is in front.
 
     Source: the cosine law, over the square of the distance.
@@ -74,7 +72,7 @@ def irradiance(photo: Photo, lamp: tuple[float, float, float]) -> Numbers:
     return cosine * (sum(part**2 for part in LAMPS["the front"]) / distance**2)
 
 
-def shape_of(photo: Photo) -> tuple[Numbers, Numbers]:
+def shape_of(photo: Photo) -> tuple[np.ndarray, np.ndarray]:
     """Return the height (H, W) and the normals (3, H, W), y up, of a photograph: a round subject before a wall."""
     flat = np.full(photo.pixels.shape[1:], WALL)
     facing = np.stack([np.zeros_like(flat), np.zeros_like(flat), np.ones_like(flat)])
