@@ -101,13 +101,14 @@ def photographs_relit(split: str, seed: int) -> Iterator[Pair]:
     return relit.relit_pairs(render_pairs.in_turn([subjects(split), flat]), seed)
 
 
-def with_photographs(renders: Source, photographs: Source) -> Source:
-    """Return renders, and to train on as many pairs of photographs in turn with them."""
+def with_photographs(renders: Source, photographs: Source, each: int = 1) -> Source:
+    """Return renders, and to train on a pair of a photograph after every `each` of them."""
 
     def pairs(split: str, seed: int) -> Iterator[Pair]:
+        found = renders(split, seed)
         if split == "test":
-            return renders(split, seed)
-        return chain.from_iterable(zip(renders(split, seed), photographs(split, seed), strict=False))
+            return found
+        return chain.from_iterable(zip(*[found] * each, photographs(split, seed), strict=False))
 
     return pairs
 
@@ -124,8 +125,8 @@ SOURCES: Mapping[str, Source] = {
     "blueprint": made("blueprint", photos),
     "super-resolution": made("super-resolution", photos),
     "segment-to-image": made("segment-to-image", subjects),
-    "age": with_photographs(render_pairs.age_pairs, ages),
-    "gender": with_photographs(render_pairs.gender_pairs, genders),
+    "age": with_photographs(render_pairs.age_pairs, ages, each=2),
+    "gender": with_photographs(render_pairs.gender_pairs, genders, each=2),
     "relight": with_photographs(render_pairs.relight_pairs, photographs_relit),
     "ref-inpainting": two_view_pairs,
     "image-to-depth": made("image-to-depth", deep_photos),

@@ -97,13 +97,16 @@ def a_pair(caption: str) -> Pair:
 
 
 def test_photographs_are_for_training_and_for_tests_of_their_own() -> None:
-    both = heldout.with_photographs(
-        lambda split, seed: (a_pair(f"render {split} {index}") for index in range(3)),
+    sources = (
+        lambda split, seed: (a_pair(f"render {split} {index}") for index in range(4)),
         lambda split, seed: (a_pair(f"photo {split} {index}") for index in range(100)),
     )
-    taught = [pair.caption for pair in both("train", 0)]
-    assert taught == [f"{kind} train {index}" for index in range(3) for kind in ("render", "photo")]
-    assert [pair.caption for pair in both("test", 0)] == ["render test 0", "render test 1", "render test 2"]
+    taught = [pair.caption for pair in heldout.with_photographs(*sources)("train", 0)]
+    assert taught == [f"{kind} train {index}" for index in range(4) for kind in ("render", "photo")]
+    both = heldout.with_photographs(*sources, each=2)
+    numbers = ("render 0", "render 1", "photo 0", "render 2", "render 3", "photo 1")
+    assert [pair.caption for pair in both("train", 0)] == [name.replace(" ", " train ") for name in numbers]
+    assert [pair.caption for pair in both("test", 0)] == [f"render test {index}" for index in range(4)]
 
 
 def test_people_are_placed_in_scenes_and_nobody_only_in_training(

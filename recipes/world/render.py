@@ -6,17 +6,19 @@
     ~/.cache/anyrefill/render-venv/bin/python -m recipes.world.render sheet --out docs/images/world.jpg
 
 Into ~/.cache/anyrefill/renders/KIND/SPLIT/SEED/, one folder an identity or room, complete or not there; the same
-command goes on where it was stopped. A seed gives the same pictures. One in eight seeds is held out; its backdrops,
-pictures on the wall and furniture are held-out ones, too.
+command goes on where it was stopped, and several at once share the work. A seed gives the same pictures. One in eight
+seeds is held out; its backdrops, pictures on the wall and furniture are held-out ones, too.
 """
 
 import argparse
+import fcntl
 import itertools
 import json
 import os
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -191,14 +193,30 @@ def render_all(kinds: list[str], seeds: list[int], side: int, samples: int, root
     for seed, kind in tqdm([(seed, kind) for seed in seeds for kind in kinds], unit="item"):
         make = render_person if kind == "people" else render_room
         folder = root / kind / split_of(seed) / f"{seed:06d}"
-        if folder.exists():
-            continue
-        began = time.process_time()
-        files, facts = make(seed, side, samples)
-        spent = round(time.process_time() - began, 2)
-        write(folder, files, facts | {"side": side, "samples": samples, "cpu_seconds": spent})
+        with claimed(folder) as mine:
+            if not mine or folder.exists():
+                continue
+            began = time.process_time()
+            files, facts = make(seed, side, samples)
+            spent = round(time.process_time() - began, 2)
+            write(folder, files, facts | {"side": side, "samples": samples, "cpu_seconds": spent})
         tqdm.write(f"{kind} {seed}: {len(files)} files, {spent} CPU-seconds")
         write_manifest(folder.parent)
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[bool]:
+    """Tell whether no other renderer makes this folder now; none begins to before the block ends, or this process."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    path = folder.with_name(f".{folder.name}.lock")
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+            path.unlink(missing_ok=True)
 
 
 def write_manifest(folder: Path) -> None:
