@@ -5,8 +5,9 @@
 
 Each task is asked for by its own prompt on its own held-out pairs, alone and with each other adapter merged in, both
 with the weight that they have where none is said. Scores go to docs/results/mixing.json. Two edits that one picture
-shows at once are asked for together, under several weights, on pairs that docs/results.md does not use (the last of
-the folder): docs/results/mixing-weights.json. The tables go to docs/tasks/mixing.md.
+shows at once are asked for together, one on the other's painting and both at once under several weights, on pairs that
+docs/results.md does not use (the last of the folder): docs/results/mixing-weights.json. The tables go to
+docs/tasks/mixing.md.
 """
 
 import argparse
@@ -37,6 +38,7 @@ TOGETHER = ("age+gender", "age+relight", "gender+relight")
 WEIGHTS = (1.0, 0.8, 0.71, 0.65, 0.6, 0.55, 0.5)
 WEIGHED = DOCS / "results" / "mixing-weights.json"
 ALONE = "alone"
+IN_TURN = "in turn"
 
 
 def main() -> None:
@@ -60,7 +62,7 @@ def main() -> None:
     both = [entry for entry in known(WEIGHED) if not redone(set(str(entry["mix"]).split("+")), args.redo)]
     shown = [mix for mix in TOGETHER if set(mix.split("+")) <= set(shipped()) and heldout(mix).is_dir()]
     measured_already = {(entry["mix"], entry["weight"]) for entry in both}
-    left = [one for one in product(shown, WEIGHTS) if one not in measured_already]
+    left = [one for one in product(shown, (IN_TURN, *WEIGHTS)) if one not in measured_already]
     for mix, weight in () if args.reuse else tqdm(left, unit="weight"):
         both.append(weighed(mix, weight, args.last))
         keep(WEIGHED, both)
@@ -82,9 +84,13 @@ def keep(path: Path, entries: Sequence[dict[str, object]]) -> None:
     write_text(path, "[" + ",\n".join(json.dumps(entry) for entry in entries) + "]\n")
 
 
-def weighed(mix: str, weight: float, last: int) -> dict[str, object]:
-    """Return what two edits at once leave of the error of copying, both adapters of one weight."""
-    painter = load(mix, adapter="+".join(f"{name}:{weight:g}" for name in mix.split("+")), dtype=fast_dtype())
+def weighed(mix: str, weight: float | str, last: int) -> dict[str, object]:
+    """Return what two edits leave of the error of copying, in turn or at once, both adapters of one weight."""
+    if isinstance(weight, str):
+        painter = load(mix, dtype=fast_dtype())
+    else:
+        adapters = "+".join(f"{name}:{weight:g}" for name in mix.split("+"))
+        painter = load(mix, adapter=adapters, dtype=fast_dtype(), together="at-once")
     pairs = held_out_pairs(painter.task, painter.size)[-last:]
     painted = painter.batch(pairs, batch_size=16)
     left = fmean(rmse(panel, pair.target) for panel, pair in zip(painted, pairs, strict=True))
@@ -128,10 +134,12 @@ def page(entries: Sequence[dict[str, object]], both: Sequence[dict[str, object]]
     counts = ", ".join(sorted({str(entry["pairs"]) for entry in entries})) or "not measured yet"
     return (
         "# Adapters together\n\n`anyrefill paint age:0.8+gender ...` lets several adapters act in one picture, without "
-        "further training. Below each editing task is asked for by its own prompt on its own held-out pairs, alone and "
-        "with another adapter merged in, both with the weight that they have where none is said; means with 95 % "
-        "intervals. *Identity* is how far the "
-        "painted face is from the reference's (`identity_dlib`: 0.6 between strangers on photographs), and in brackets "
+        "further training: in turn, each on what the one before it painted, or with `--together at-once` in one pass, "
+        "their changes weighed and added. In turn leaves far less error ([below](#both-edits-of-one-picture)); at once "
+        "is the paper's way and takes half the time.\n\nWhat each task loses at once: it is asked for by its own "
+        "prompt on its own held-out pairs, alone and with another adapter merged in, both with the weight that they "
+        "have where none is said; means with 95 % intervals. *Identity* is how far the painted face is from the "
+        "reference's (`identity_dlib`: 0.6 between strangers on photographs), and in brackets "
         "how far the true target's is, where the pairs show people. "
         f"Held-out pairs of each: {counts}. Regenerate with `python -m recipes.mixing`.\n\n{table(rows)}\n{_both(both)}"
     )
@@ -143,16 +151,23 @@ def _both(entries: Sequence[dict[str, object]]) -> str:
         return ""
     by = {(entry["mix"], entry["weight"]): entry for entry in entries}
     mixes, weights = (list(dict.fromkeys(entry[key] for entry in entries)) for key in ("mix", "weight"))
-    rows = [["both at once", "pairs", *(f"{weight} each" for weight in weights)]]
+    heads = [str(weight) if weight == IN_TURN else f"at once, {weight} each" for weight in weights]
+    rows = [["both edits", "pairs", *heads]]
     for mix in mixes:
-        some = [by[mix, weight] for weight in weights]
-        shares = [float(str(entry["rmse"])) / float(str(entry["copied"])) for entry in some]
-        rows.append([str(mix), str(some[0]["pairs"]), *(f"{share:.0%}" for share in shares)])
+        some = [by.get((mix, weight)) for weight in weights]
+        counts = sorted({str(entry["pairs"]) for entry in some if entry})
+        rows.append([str(mix), ", ".join(counts), *("" if entry is None else _share(entry) for entry in some)])
     return (
-        "\n## Both edits at once\n\nThe same person at another age and of the other gender, or one of these and in "
-        "another light: RMSE to the true picture in percent of that of copying the reference, by the weight of each "
-        f"adapter, on held-out pairs that [the results](../results.md) do not use.\n\n{table(rows)}\n"
+        "\n## Both edits of one picture\n\nThe same person at another age and of the other gender, or one of these and "
+        "in another light: RMSE to the true picture in percent of that of copying the reference, in turn or at once by "
+        "the weight of each adapter, on held-out pairs that [the results](../results.md) do not use.\n\n"
+        f"{table(rows)}\n"
     )
+
+
+def _share(entry: dict[str, object]) -> str:
+    """Return what is left of the error of copying."""
+    return f"{float(str(entry['rmse'])) / float(str(entry['copied'])):.0%}"
 
 
 def _head(entry: dict[str, object]) -> str:

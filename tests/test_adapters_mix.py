@@ -12,7 +12,7 @@ from torch import Tensor
 
 import anyrefill
 from anyrefill import UserError
-from anyrefill.backbone.adapters.find import find_adapters
+from anyrefill.backbone.adapters.find import at_once, find_adapters
 from anyrefill.backbone.adapters.lora import merge
 from anyrefill.backbone.adapters.mix import Part, add_adapters, agreed, join_prompts, parts
 from anyrefill.backbone.adapters.prompt import inject_prompt, save_prompt
@@ -113,7 +113,7 @@ def test_unsaid_weights_are_equal_shares_and_a_prompt_has_none(
     mix = "+".join(map(str, two))
 
     def asked(text: str) -> list[float]:
-        return [weight for _, weight in find_adapters((), text, embedded=False)]
+        return [weight for _, weight in at_once(find_adapters((), text, embedded=False))]
 
     assert asked(str(two[0])) == [1.0]
     assert asked(mix) == pytest.approx([0.65] * 2)

@@ -213,8 +213,8 @@ def test_the_mixing_table_has_alone_and_every_other() -> None:
     assert "Held-out pairs of each: 16." in page
 
 
-def test_edits_shown_at_once_stand_by_weight() -> None:
-    shares = {("age+gender", 1.0): 0.9, ("age+gender", 0.5): 0.75, ("age+relight", 1.0): 0.8, ("age+relight", 0.5): 0.7}
+def test_edits_of_one_picture_stand_by_way_and_weight() -> None:
+    shares = {("age+gender", "in turn"): 0.6, ("age+gender", 1.0): 0.9, ("age+relight", 1.0): 0.8}
     both = [
         {"mix": mix, "weight": weight, "pairs": 64, "rmse": share * 0.2, "copied": 0.2}
         for (mix, weight), share in shares.items()
@@ -222,9 +222,9 @@ def test_edits_shown_at_once_stand_by_weight() -> None:
     page = mixing.page([], both)
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| ")]
     assert rows[-3:] == [
-        ["both at once", "pairs", "1.0 each", "0.5 each"],
-        ["age+gender", "64", "90%", "75%"],
-        ["age+relight", "64", "80%", "70%"],
+        ["both edits", "pairs", "in turn", "at once, 1.0 each"],
+        ["age+gender", "64", "60%", "90%"],
+        ["age+relight", "64", "", "80%"],
     ]
 
 

@@ -45,7 +45,7 @@ def test_two_edits_at_once_are_both_told_and_both_shown(renders: Path, make: obj
         changed = [one != two for one, two in zip(person.split(), other.split(), strict=True)]
         assert changed == [word == 0, word == 1]
         assert light != other_light
-        assert pair.caption == f"{other}, {other_light}"
+        assert pair.caption == f"{other}; {other_light}", "words for each task"
         assert pair.mask is None
 
 

@@ -298,8 +298,8 @@ def _person(shot: Shot) -> str:
 
 
 def _person_and_light(shot: Shot) -> str:
-    """Return what the caption of an edit says that changes the light, too."""
-    return f"{shot.words}, {shot.light}"
+    """Return what the caption of an edit says that changes the light, too: words for either task."""
+    return f"{shot.words}; {shot.light}"
 
 
 def _hair(shot: Shot) -> str:

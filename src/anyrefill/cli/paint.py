@@ -49,6 +49,9 @@ class Paint:
     """micro, a folder in diffusers' FLUX.1-Fill layout, or a hub id."""
     adapter: Annotated[str | None, arg(metavar="NAME|PATH")] = None
     """A file, the folder of a training run, or none; by default the one that ships with micro."""
+    together: Literal["in-turn", "at-once"] = "in-turn"
+    """How several tasks are painted, as in age+gender: each by its own adapter on what the one before it painted, or
+    by all adapters at once."""
     steps: Count = None
     """Of the solver, one backbone call each; if not given what the adapter asks for, or 20."""
     guidance: Strength = None
@@ -116,6 +119,7 @@ def paint(options: Paint) -> None:
         dtype=getattr(torch, options.dtype) if options.dtype else None,
         attention=options.attention,
         solver=options.solver,
+        together=options.together,
         placement=Placement(
             device=options.device, weights=options.weights, offload=options.offload, compiled=options.compiled
         ),

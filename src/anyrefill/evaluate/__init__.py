@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
+from typing import Unpack
 
 import torch
 
@@ -14,7 +15,7 @@ from anyrefill.evaluate.baselines import copied, flat, shuffled, without_referen
 from anyrefill.evaluate.goals import IN_FULL, PAINTED, RAW
 from anyrefill.evaluate.report import Report, Row, Score
 from anyrefill.evaluate.scoring import Rule, is_extractor, parts_of, rules, score, scoring
-from anyrefill.painter import STEPS, Painter
+from anyrefill.painter import STEPS, Asked, Painter
 from anyrefill.pairs import Pair, PairFolder
 from anyrefill.tasks import Task, as_painted
 from anyrefill.types import Panel, Size
@@ -114,15 +115,14 @@ def evaluating(
     if not pairs:
         raise UserError(f"There is no pair to evaluate {painter.task.name} on.")
     _refuse_unfit(painter.task, pairs)
-    runs = _runs(painter, pairs, bare, baselines, painter.steps if steps is None else steps)
-    total = sum(run.painter.calls(len(run.pairs), steps=run.steps, batch_size=batch_size) for run in runs)
+    runs = _runs(painter, pairs, bare, baselines, steps)
+    total = sum(run.painter.calls(len(run.pairs), steps=run.asked.get("steps"), batch_size=batch_size) for run in runs)
     done, seconds, answers = 0, 0.0, dict[str, list[Panel]]()
     for run in runs:
         began, answers[run.name] = perf_counter(), []
         with run.held:
-            for stage in run.painter.painting(
-                run.pairs, steps=run.steps, guidance=guidance, seed=seed, batch_size=batch_size
-            ):
+            asked: Asked = {"guidance": guidance, **run.asked}
+            for stage in run.painter.painting(run.pairs, seed=seed, batch_size=batch_size, **asked):
                 done += 1
                 answers[run.name] += stage.panels
                 if run.name == PAINTED and run.painter.finish is not as_painted:
@@ -207,6 +207,7 @@ SCORING = "scoring"
 """What is done after painting."""
 
 UNGUIDED = "without reference guidance"
+AT_ONCE = "all adapters at once"
 
 _MODEL_FREE: dict[str, Callable[[Pair, Task], Panel]] = {"copy of the reference": copied, "its mean colour": flat}
 """The baselines that need no backbone."""
@@ -220,38 +221,50 @@ class _Run:
         name: what the table calls it.
         painter: who paints.
         pairs: what.
-        steps: of the solver.
+        asked: how.
         held: what must be so meanwhile.
     """
 
     name: str
     painter: Painter
     pairs: Sequence[Pair]
-    steps: int
+    asked: Asked
     held: AbstractContextManager[object]
 
 
-def _runs(painter: Painter, pairs: Sequence[Pair], bare: Painter | None, baselines: bool, steps: int) -> list[_Run]:
+def _runs(
+    painter: Painter, pairs: Sequence[Pair], bare: Painter | None, baselines: bool, steps: int | None
+) -> list[_Run]:
     """Return what is to be painted."""
 
-    def run(name: str, given: Sequence[Pair], who: Painter = painter) -> _Run:
-        return _Run(name=name, painter=who, pairs=given, steps=steps, held=nullcontext())
+    def run(name: str, given: Sequence[Pair], who: Painter = painter, **asked: Unpack[Asked]) -> _Run:
+        return _Run(name=name, painter=who, pairs=given, asked={"steps": steps, **asked}, held=nullcontext())
 
     runs = [run(PAINTED, pairs)]
-    asked = painter.passport.steps_paint if painter.passport else None
-    if baselines and steps == asked != STEPS:
-        runs.append(replace(run(IN_FULL, pairs, replace(painter, temperature=1.0)), steps=STEPS))
-    if baselines and painter.reference_guidance != 1:
-        runs.append(run(UNGUIDED, pairs, replace(painter, reference_guidance=1.0)))
-    if baselines and len(pairs) > 1:
-        runs.append(run("from another reference", shuffled(pairs)))
-    if baselines and not all(bool(painter.task.mask(pair).all()) for pair in pairs):
-        runs.append(run("without a reference", without_reference(pairs)))
+    if baselines:
+        runs += _other_ways(painter, run, pairs, steps)
     if bare is not None:
         runs.append(run(BARE, pairs, bare))
+    elif baselines and painter.cast is not None:
+        runs.append(run(BARE, pairs, replace(painter, turns=(), cast=painter.cast.resting())))
     elif baselines and painter.merged is not None:
-        runs.append(_Run(name=BARE, painter=painter, pairs=pairs, steps=steps, held=painter.merged.undone()))
+        runs.append(replace(run(BARE, pairs), held=painter.merged.undone()))
     return runs
+
+
+def _other_ways(painter: Painter, run: Callable[..., _Run], pairs: Sequence[Pair], steps: int | None) -> Iterator[_Run]:
+    """Yield what the same adapters are to paint in other ways."""
+    asked = painter.passport.steps_paint if painter.passport else None
+    if (painter.steps if steps is None else steps) == asked != STEPS:
+        yield run(IN_FULL, pairs, steps=STEPS, temperature=1.0)
+    if painter.reference_guidance != 1:
+        yield run(UNGUIDED, pairs, reference_guidance=1.0)
+    if painter.turns:
+        yield run(AT_ONCE, pairs, replace(painter, turns=()))
+    if len(pairs) > 1:
+        yield run("from another reference", shuffled(pairs))
+    if not all(bool(painter.task.mask(pair).all()) for pair in pairs):
+        yield run("without a reference", without_reference(pairs))
 
 
 BARE = "without the adapter"

@@ -3,6 +3,6 @@
 from anyrefill.painter.fitting import Frame, OutSize, Way
 from anyrefill.painter.loading import load
 from anyrefill.painter.painter import STEPS, Painter
-from anyrefill.painter.records import Asked, Request, Stage
+from anyrefill.painter.records import Asked, Request, Stage, Together
 
-__all__ = ["STEPS", "Asked", "Frame", "OutSize", "Painter", "Request", "Stage", "Way", "load"]
+__all__ = ["STEPS", "Asked", "Frame", "OutSize", "Painter", "Request", "Stage", "Together", "Way", "load"]

@@ -9,9 +9,9 @@ import torch
 
 from anyrefill import tasks
 from anyrefill.backbone import Attention, MaskRule, known_attention
-from anyrefill.backbone.adapters.find import find_adapters
+from anyrefill.backbone.adapters.find import at_once, find_adapters
 from anyrefill.backbone.adapters.header import read_passport
-from anyrefill.backbone.adapters.lora import Merged, merge, merge_for_good
+from anyrefill.backbone.adapters.lora import Cast, Merged, merge, merge_for_good
 from anyrefill.backbone.adapters.mix import Part, add_adapters, agreed, join_prompts, parts
 from anyrefill.backbone.adapters.passport import Passport
 from anyrefill.backbone.embedded import find_base
@@ -21,10 +21,16 @@ from anyrefill.backbone.precision import default_dtype
 from anyrefill.errors import UserError
 from anyrefill.flow import Solver
 from anyrefill.painter.painter import STEPS, Painter
+from anyrefill.painter.records import Together
 from anyrefill.painter.witness import Witness
-from anyrefill.tasks import Task, as_painted
+from anyrefill.tasks import Task, as_painted, whole_panel
 
 __all__ = ["load"]
+
+AT_ONCE = (
+    "All adapters act at once, not in turn: one is a prompt, a part of the target is kept, or weights are smaller, "
+    "wait elsewhere or are compiled."
+)
 
 
 def load(
@@ -36,6 +42,7 @@ def load(
     attention: str | None = None,
     solver: Solver = "euler",
     placement: Placement | None = None,
+    together: Together = "in-turn",
 ) -> Painter:
     """Load a backbone and the adapter of a task.
 
@@ -51,6 +58,10 @@ def load(
             taken all the same, and noted.
         solver: euler, ab2, ab3 or unipc2.
         placement: device, offloading, smaller weights and compiling at once.
+        together: how several tasks are painted in one picture. In turn each adapter of theirs acts alone, with weight 1
+            unless another is said, on what the one before it painted. At once all act together (arXiv 2502.11158,
+            figure 10), and so they do, which is noted, where one is a prompt, a part of the target is kept, or the
+            placement merges them for good.
 
     Raises:
         UserError: there is no such task, backbone, adapter or attention, the adapter belongs to another backbone,
@@ -60,7 +71,8 @@ def load(
         raise UserError(f"The device is {device}, but {placement.device} in the placement: name it in the placement.")
     placement = placement or Placement(device=str(device or "cpu"))
     placement.check()
-    task, named = _named(task)
+    several, named = _named(task)
+    task = _together(several)
     base = find_base(backbone)
     found = find_adapters(named, adapter, embedded=str(backbone) == "micro")
     passport = agreed([path for path, _ in found])
@@ -71,22 +83,45 @@ def load(
         mask_rule=cast(MaskRule, passport.mask_rule) if passport else "binary",
         max_sequence_length=passport.max_sequence_length if passport else None,
     )
-    add_adapters(model, found)
-    merged = _merged(model, found, placement)
+    loras = add_adapters(model, at_once(found))
+    wanted = together == "in-turn" and len(several) == len(found) > 1
+    in_turn = wanted and len(loras) == len(found) and task.mask is whole_panel and _plain(placement)
+    merged = None if in_turn else _merged(model, found, placement)
     trained = known_attention(passport.attention) if passport else "full"
     asked = trained if attention is None else known_attention(attention)
     place(model, placement, asked)
-    painter = replace(_painter(task, model, passport), merged=merged)
-    notes = painter.notes if asked == trained else (*painter.notes, _mismatch(asked, trained))
-    witness = Witness.read(found[0][0]) if len(found) == 1 else None
-    return replace(painter, solver=solver, attention=asked, notes=notes, witness=witness)
+    painter = replace(_painter(task, model, passport), solver=solver, attention=asked, merged=merged)
+    notes = (*painter.notes, *([] if asked == trained else [_mismatch(asked, trained)]))
+    notes += (AT_ONCE,) if wanted and not in_turn else ()
+    painter = replace(painter, notes=notes, witness=Witness.read(found[0][0]) if len(found) == 1 else None)
+    return _taking_turns(painter, several, found, loras) if in_turn else painter
 
 
-def _merged(model: FluxFill, found: Sequence[tuple[Path, float]], placement: Placement) -> Merged | None:
+def _taking_turns(
+    painter: Painter, several: Sequence[Task], found: Sequence[tuple[Path, float | None]], loras: Sequence[str]
+) -> Painter:
+    """Return a painter of several tasks that lets the painter of each have its turn."""
+    model = cast(FluxFill, painter.backbone)
+    turns = [
+        replace(
+            _painter(task, model, read_passport(path)), solver=painter.solver, attention=painter.attention,
+            cast=Cast(backbone=model, weights={lora: 1.0 if weight is None else weight}),
+        )
+        for task, (path, weight), lora in zip(several, found, loras, strict=True)
+    ]  # fmt: skip
+    weights = dict(zip(loras, (weight for _, weight in at_once(found)), strict=True))
+    return replace(painter, turns=tuple(turns), cast=Cast(backbone=model, weights=weights))
+
+
+def _plain(placement: Placement) -> bool:
+    """Return whether weights stay as they are and where they are."""
+    return placement == Placement(device=placement.device)
+
+
+def _merged(model: FluxFill, found: Sequence[tuple[Path, float | None]], placement: Placement) -> Merged | None:
     """Merge adapters, and return the way back: none out of weights that get smaller, wait elsewhere or are compiled."""
-    plain = placement == Placement(device=placement.device)
     kinds = {read_passport(path).kind for path, _ in found}
-    if kinds == {"lora"} and plain:
+    if kinds == {"lora"} and _plain(placement):
         return merge(model)
     if "lora" in kinds:
         merge_for_good(model)  # beside a prompt, too, which a way back would leave in
@@ -117,14 +152,13 @@ def _mismatch(asked: Attention, trained: Attention) -> str:
     return f"What paints was trained with {trained} attention, not with {asked}: expect worse pictures."
 
 
-def _named(task: str | Task) -> tuple[Task, tuple[Part, ...]]:
-    """Return the task to paint, and the names and weights of what it is made of."""
+def _named(task: str | Task) -> tuple[list[Task], tuple[Part, ...]]:
+    """Return the tasks to paint, and their names and weights."""
     if isinstance(task, Task):
-        return task, (Part(name=task.name),)
+        return [task], (Part(name=task.name),)
     asked = parts(task)
     several = [tasks.get(part.name) for part in asked]
-    named = tuple(replace(part, name=one.name) for part, one in zip(asked, several, strict=True))
-    return _together(several), named
+    return several, tuple(replace(part, name=one.name) for part, one in zip(asked, several, strict=True))
 
 
 def _together(several: Sequence[Task]) -> Task:

@@ -8,7 +8,7 @@ from PIL import Image
 
 from anyrefill import images
 from anyrefill.backbone import Attention, Backbone
-from anyrefill.backbone.adapters.lora import Merged
+from anyrefill.backbone.adapters.lora import Cast, Merged
 from anyrefill.backbone.adapters.passport import Passport
 from anyrefill.canvas import Canvas, pasted
 from anyrefill.errors import UserError
@@ -19,6 +19,7 @@ from anyrefill.painter.asking import ask
 from anyrefill.painter.fitting import OutSize, Way
 from anyrefill.painter.records import Asked, Request, Sampler, Stage
 from anyrefill.painter.running import running
+from anyrefill.painter.turns import fulfilling_in_turn, own_words, painting_in_turn
 from anyrefill.painter.witness import Witness, WitnessScore
 from anyrefill.pairs import Pair
 from anyrefill.sample import sheets
@@ -53,6 +54,8 @@ class Painter:
         raw: whether paintings are handed out as they are, without the task's finish.
         merged: its way out of the backbone's weights; None for the bare backbone, beside a prompt, and where weights
             are smaller, wait elsewhere or are compiled.
+        cast: which of the backbone's adapters act while this paints, where others do while others paint.
+        turns: who paints instead, each on what the one before it made; without them all adapters act at once.
         notes: sentences to tell the user once.
     """
 
@@ -71,6 +74,8 @@ class Painter:
     squares_only: bool = False
     raw: bool = False
     merged: Merged | None = None
+    cast: Cast | None = None
+    turns: tuple["Painter", ...] = ()
     notes: tuple[str, ...] = ()
 
     def __call__(
@@ -129,6 +134,8 @@ class Painter:
         Arguments and errors are those of a call.
         """
         request = ask(self.task, self.size, (reference, *more), target, mask, caption, size, way)
+        for place, turn in enumerate(self.turns):
+            turn.task.fill_prompt(own_words(caption, place, len(self.turns)))
         height, width = request.frame.painted
         new = way == "bucket" and self.squares_only and height != width
         notes = (f"The base never saw panels that are not square, such as {width} x {height} px.",) if new else ()
@@ -163,13 +170,30 @@ class Painter:
         if best_of != 1 or variants != 1:
             self._check_several(best_of, variants, request, sampler.temperature)
         best_by = self._best_by() if best_of != 1 else None
-        pair, seeds = request.pair, range(seed, seed + max(best_of, variants))
-        canvas = self._canvas(pair)
-        prompt = self.task.fill_prompt(pair.caption)
-        return running(
-            self.backbone, request, canvas, prompt, sampler, seeds=seeds, best_by=best_by, repair=repair_colour,
+        seeds = range(seed, seed + max(best_of, variants))
+        if self.turns:
+            return fulfilling_in_turn(self._turns(), request, seeds=seeds, repair_colour=repair_colour, **asked)
+        return self._running(request, sampler, seeds, best_by, repair=repair_colour)
+
+    def _running(
+        self, request: Request, sampler: Sampler, seeds: Sequence[int], best_by: WitnessScore | None, *, repair: bool
+    ) -> Iterator[Stage]:
+        """Yield after every step of one painting."""
+        canvas, prompt = self._canvas(request.pair), self.task.fill_prompt(request.pair.caption)
+        self._act()
+        yield from running(
+            self.backbone, request, canvas, prompt, sampler, seeds=seeds, best_by=best_by, repair=repair,
             finish=self.finish,
         )  # fmt: skip
+
+    def _act(self) -> None:
+        """Let the adapters of this painter act, where others may have acted before."""
+        if self.cast is not None:
+            self.cast.act()
+
+    def _turns(self) -> tuple["Painter", ...]:
+        """Return who paints one after the other."""
+        return tuple(replace(turn, raw=self.raw) for turn in self.turns)
 
     @property
     def finish(self) -> Finish:
@@ -210,8 +234,13 @@ class Painter:
 
         Arguments and errors are those of ``batch``.
         """
-        sampler = self._sampler(asked)
-        done, total = 0, self.calls(len(pairs), steps=sampler.steps, batch_size=batch_size)
+        sampler, total = self._sampler(asked), self.calls(len(pairs), steps=asked.get("steps"), batch_size=batch_size)
+        if self.turns:
+            turns = self._turns()
+            yield from painting_in_turn(turns, pairs, seed=seed, batch_size=batch_size, total=total, **asked)
+            return
+        self._act()
+        done = 0
         for first in range(0, len(pairs), batch_size):
             batch = pairs[first : first + batch_size]
             canvases = [self._canvas(pair) for pair in batch]
@@ -234,6 +263,8 @@ class Painter:
 
     def calls(self, count: int, *, steps: int | None = None, batch_size: int = 8) -> int:
         """Return how many backbone calls ``painting`` makes for that many pairs."""
+        if self.turns:
+            return sum(turn.calls(count, steps=steps, batch_size=batch_size) for turn in self.turns)
         return -(-count // batch_size) * (self.steps if steps is None else steps)
 
     def _canvas(self, pair: Pair) -> Canvas:

@@ -1,12 +1,13 @@
 """What a painter is asked for, and what it tells on the way."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TypedDict
+from dataclasses import dataclass, replace
+from typing import Literal, TypedDict
 
 from jaxtyping import Float
 from torch import Tensor
 
+from anyrefill import images
 from anyrefill.backbone import Attention, Backbone
 from anyrefill.canvas import Canvas
 from anyrefill.flow import Solver
@@ -15,7 +16,10 @@ from anyrefill.pairs import Pair
 from anyrefill.sample import Large, Step, sampling, sampling_large
 from anyrefill.types import Panel
 
-__all__ = ["Asked", "Request", "Sampler", "Stage"]
+__all__ = ["Asked", "Request", "Sampler", "Stage", "Together"]
+
+Together = Literal["in-turn", "at-once"]
+"""How several tasks are painted in one picture: each on what the one before it made, or by all adapters at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +41,11 @@ class Request:
     kept: Float[Tensor, "3 h w"]
     mask: Float[Tensor, "1 h w"]
     notes: tuple[str, ...] = ()
+
+    def onto(self, painted: Float[Tensor, "3 h w"]) -> "Request":
+        """Return this request with a painting, in the size that comes out, for its reference."""
+        reference = self.frame.into(images.to_pil(painted)).panel
+        return replace(self, pair=replace(self.pair, reference=reference), beside=painted)
 
 
 class Asked(TypedDict, total=False):

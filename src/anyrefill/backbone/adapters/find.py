@@ -9,7 +9,7 @@ from anyrefill.backbone.adapters.mix import Part, parts
 from anyrefill.backbone.embedded import adapter_of, shipped
 from anyrefill.errors import UserError
 
-__all__ = ["find_adapter", "find_adapters"]
+__all__ = ["at_once", "find_adapter", "find_adapters"]
 
 
 SHARE = 0.65
@@ -42,11 +42,10 @@ def find_adapter(name: str | Path, *, embedded: bool = True) -> Path:
     raise UserError(f"There is no adapter {name}: give a file, the folder of a training run, or none.")
 
 
-def find_adapters(tasks: Sequence[Part], adapter: str | Path | None, *, embedded: bool) -> list[tuple[Path, float]]:
-    """Return the files of the adapters to paint with, and how strongly each acts.
-
-    A LoRA whose weight was not said acts with `SHARE` beside another one, and with that much again for every doubling
-    of their number, since what they add to a layer overlaps. A prompt has no weight.
+def find_adapters(
+    tasks: Sequence[Part], adapter: str | Path | None, *, embedded: bool
+) -> list[tuple[Path, float | None]]:
+    """Return the files of the adapters to paint with, and the weight of each where one was said.
 
     Args:
         tasks: to paint, with their weights.
@@ -57,16 +56,20 @@ def find_adapters(tasks: Sequence[Part], adapter: str | Path | None, *, embedded
         UserError: there is no such adapter, or a weight for none.
     """
     if adapter is None and embedded:
-        return _weighed([(adapter_of(task.name), task.weight) for task in tasks])
+        return [(adapter_of(task.name), task.weight) for task in tasks]
     if any(task.weight not in (None, 1) for task in tasks):
         raise UserError("A task's weight is that of the adapter it ships with: weigh others as in --adapter A:0.8+B.")
     if adapter is None or str(adapter) == "none":
         return []
-    return _weighed([(find_adapter(part.name, embedded=embedded), part.weight) for part in parts(adapter)])
+    return [(find_adapter(part.name, embedded=embedded), part.weight) for part in parts(adapter)]
 
 
-def _weighed(found: Sequence[tuple[Path, float | None]]) -> list[tuple[Path, float]]:
-    """Return adapters with the weights that were said, or else with equal shares."""
+def at_once(found: Sequence[tuple[Path, float | None]]) -> list[tuple[Path, float]]:
+    """Return adapters that are to act at once, each with the weight that was said, or else with an equal share.
+
+    A LoRA whose weight was not said acts with `SHARE` beside another one, and with that much again for every doubling
+    of their number, since what they add to a layer overlaps. A prompt has no weight.
+    """
     prompts = [read_passport(path).kind == "prompt" for path, _ in found]
     share = SHARE ** log2(max(1, prompts.count(False)))
     unsaid = [1.0 if prompt else share for prompt in prompts]

@@ -6,7 +6,7 @@ Source: arXiv 2502.11158, eq. 2; the layers are peft's.
 import warnings
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -23,6 +23,7 @@ from anyrefill.errors import UserError
 __all__ = [
     "PAPER",
     "TARGETS",
+    "Cast",
     "Merged",
     "adapter_names",
     "adapter_weights",
@@ -162,6 +163,27 @@ def unload_adapter(backbone: FluxFill, name: str) -> None:
     weigh_adapters(backbone, others)
     with training_kept(transformer):
         transformer.delete_adapters(name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cast:
+    """Which of a backbone's adapters act, and how strongly; all others rest.
+
+    Attributes:
+        backbone: whose adapters.
+        weights: by their names.
+    """
+
+    backbone: FluxFill
+    weights: Mapping[str, float]
+
+    def act(self) -> None:
+        """Let them act from now on."""
+        weigh_adapters(self.backbone, self.weights)
+
+    def resting(self) -> "Cast":
+        """Return a cast of nobody."""
+        return replace(self, weights={})
 
 
 @dataclass(frozen=True, kw_only=True)
