@@ -1,6 +1,7 @@
 """In how many Euler steps, from how much noise and how far guided should each shipped adapter paint?
 
-    python -m recipes.few_steps                          # what is not measured yet; 1 to 3 minutes a task on one core
+    python -m recipes.few_steps                          # what is not measured, or was with other weights than ship
+                                                         # 2 minutes a task on one core, 6 without bfloat16
     python -m recipes.few_steps --task deblur age        # these again
 
 One step from pure noise is the mean of all answers that the model takes for possible: the nearest to the truth on
@@ -23,10 +24,12 @@ from anyrefill.evaluate.report import table
 from anyrefill.files import write_text
 from anyrefill.painter import STEPS, load
 from recipes.micro.adapters import SETTINGS, Setting
-from recipes.results import ended
+from recipes.results import ended, weights
 from recipes.stored import DOCS, stored
 
 SCORES = DOCS / "results" / "few-steps.json"
+MEASURED = DOCS / "results" / "few-steps-measured.json"
+"""Which weights each task's scores are of."""
 EVERY = {
     "1": {"steps": 1},
     "2": {"steps": 2},
@@ -50,9 +53,11 @@ the number of Euler steps. One step gives the mean of all answers that seem poss
 give one answer among them. Without noise (`--temperature 0`) no seed shows in the picture. Guided by 2
 (`--reference-guidance 2`) the reference counts for twice what it did in training, at two backbone calls a step. An
 arrow tells which way is better; the last column is what the shipped adapter asks for, which `anyrefill paint --steps N
---temperature T --reference-guidance W` overrules. All were measured with the adapters of the base before, of 157,000
-canvases. Rows with "-" are older still, some of the painting as the model left it; docs/log.md says which were decoded
-before the decoder's last training. Made by `python -m recipes.few_steps`.
+--temperature T --reference-guidance W` overrules. Made by `python -m recipes.few_steps`.
+"""
+BEFORE = """
+\\* With the adapters of the base before, of 157,000 canvases; rows with "-" are older still, some of the painting
+as the model left it.
 """
 
 
@@ -68,6 +73,11 @@ def measure(name: str) -> dict[str, dict[str, float]]:
     return found
 
 
+def is_outdated(name: str) -> bool:
+    """Return whether a task is not measured yet, or was with other weights than those that ship."""
+    return name not in known() or stored(MEASURED, {}).get(name) != weights(name)
+
+
 def known() -> dict[str, dict[str, dict[str, float]]]:
     """Return what was measured, by task and column."""
     return stored(SCORES, {})
@@ -77,12 +87,14 @@ def page(found: dict[str, dict[str, dict[str, float]]]) -> str:
     """Return docs/tasks/few-steps.md."""
     rows = [["task", "score", *EVERY, "asked for"]]
     for name, by_count in sorted(found.items(), key=lambda entry: list(SETTINGS).index(entry[0])):
+        mark = " \\*" if is_outdated(name) else ""
         for metric in by_count["1"]:
             means = [f"{by_count[column][metric]:.3g}" if column in by_count else "-" for column in EVERY]
-            rows.append([name, metric, *means, _asked(SETTINGS[name])])
+            rows.append([name + mark, metric, *means, _asked(SETTINGS[name])])
     left = [name for name in SETTINGS if name not in found]
     missing = f"\nNot measured yet: {', '.join(left)}.\n" if left else ""
-    return f"{HEAD.format(pairs=LAST - FIRST)}{missing}\n{table(rows)}\n"
+    before = BEFORE if any(map(is_outdated, found)) else ""
+    return f"{HEAD.format(pairs=LAST - FIRST)}{missing}\n{table(rows)}\n{before}"
 
 
 def _asked(setting: Setting) -> str:
@@ -95,11 +107,14 @@ def main() -> None:
     """Measure what is missing and write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--task", nargs="*", choices=list(SETTINGS), help="measure these, even again")
+    parser.add_argument("--reuse", action="store_true", help="measure nothing")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    for name in args.task or [name for name in SETTINGS if name in shipped() and name not in known()]:
+    todo = args.task or [name for name in SETTINGS if name in shipped() and is_outdated(name)]
+    for name in () if args.reuse else todo:
         found = measure(name)
         write_text(SCORES, json.dumps(known() | {name: found}, indent=1) + "\n")
+        write_text(MEASURED, json.dumps(stored(MEASURED, {}) | {name: weights(name)}, indent=1) + "\n")
         print(name, json.dumps(found), flush=True)
     write_text(DOCS / "tasks" / "few-steps.md", page(known()))
 

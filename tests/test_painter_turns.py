@@ -113,6 +113,7 @@ def test_an_evaluation_shows_both_ways_and_the_bare_backbone(own: Path) -> None:
     pairs = some_pairs(2)
     before = painter.batch(pairs)
     report = evaluate(painter, pairs)
+    assert report.steps == 6, "three each"
 
     def psnr(row: str) -> tuple[float, ...]:
         return report.score(row, "psnr").values

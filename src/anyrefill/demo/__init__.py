@@ -103,7 +103,7 @@ def demonstrating(
     gallery = Gallery(
         task=painter.task.name,
         summary=painter.task.summary,
-        steps=painter.steps if steps is None else steps,
+        steps=painter.calls(1, steps=steps),
         seconds=(perf_counter() - began) / max(1, len(given)),
         pictures=tuple(_picture(painter, example, panel) for example, panel in zip(given, painted, strict=True)),
     )

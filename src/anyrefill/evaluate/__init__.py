@@ -136,7 +136,7 @@ def evaluating(
     report = Report(
         task=painter.task.name,
         count=len(pairs),
-        steps=painter.steps if steps is None else steps,
+        steps=painter.calls(1, steps=steps),
         guidance=painter.guidance if guidance is None else guidance,
         seed=seed,
         seconds=seconds / len(pairs),
