@@ -1,7 +1,7 @@
 """In how many Euler steps, from how much noise and how far guided should each shipped adapter paint?
 
     python -m recipes.few_steps                          # what is not measured, or was with other weights than ship
-                                                         # 2 minutes a task on one core, 6 without bfloat16
+                                                         # 1 to 3 minutes a task on one core, 5 without bfloat16
     python -m recipes.few_steps --task deblur age        # these again
 
 One step from pure noise is the mean of all answers that the model takes for possible: the nearest to the truth on
@@ -24,7 +24,7 @@ from anyrefill.evaluate.report import table
 from anyrefill.files import write_text
 from anyrefill.painter import STEPS, load
 from recipes.micro.adapters import SETTINGS, Setting
-from recipes.results import ended, weights
+from recipes.results import ended, is_of_others, record, weights
 from recipes.stored import DOCS, stored
 
 SCORES = DOCS / "results" / "few-steps.json"
@@ -73,11 +73,6 @@ def measure(name: str) -> dict[str, dict[str, float]]:
     return found
 
 
-def is_outdated(name: str) -> bool:
-    """Return whether a task is not measured yet, or was with other weights than those that ship."""
-    return name not in known() or stored(MEASURED, {}).get(name) != weights(name)
-
-
 def known() -> dict[str, dict[str, dict[str, float]]]:
     """Return what was measured, by task and column."""
     return stored(SCORES, {})
@@ -85,16 +80,16 @@ def known() -> dict[str, dict[str, dict[str, float]]]:
 
 def page(found: dict[str, dict[str, dict[str, float]]]) -> str:
     """Return docs/tasks/few-steps.md."""
+    outdated = [name for name in found if is_of_others(MEASURED, name)]
     rows = [["task", "score", *EVERY, "asked for"]]
     for name, by_count in sorted(found.items(), key=lambda entry: list(SETTINGS).index(entry[0])):
-        mark = " \\*" if is_outdated(name) else ""
+        mark = " \\*" if name in outdated else ""
         for metric in by_count["1"]:
             means = [f"{by_count[column][metric]:.3g}" if column in by_count else "-" for column in EVERY]
             rows.append([name + mark, metric, *means, _asked(SETTINGS[name])])
     left = [name for name in SETTINGS if name not in found]
     missing = f"\nNot measured yet: {', '.join(left)}.\n" if left else ""
-    before = BEFORE if any(map(is_outdated, found)) else ""
-    return f"{HEAD.format(pairs=LAST - FIRST)}{missing}\n{table(rows)}\n{before}"
+    return f"{HEAD.format(pairs=LAST - FIRST)}{missing}\n{table(rows)}\n{BEFORE if outdated else ''}"
 
 
 def _asked(setting: Setting) -> str:
@@ -110,11 +105,12 @@ def main() -> None:
     parser.add_argument("--reuse", action="store_true", help="measure nothing")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    todo = args.task or [name for name in SETTINGS if name in shipped() and is_outdated(name)]
+    ships = [name for name in SETTINGS if name in shipped()]
+    todo = args.task or [name for name in ships if name not in known() or is_of_others(MEASURED, name)]
     for name in () if args.reuse else todo:
-        found = measure(name)
+        used, found = weights(name), measure(name)
         write_text(SCORES, json.dumps(known() | {name: found}, indent=1) + "\n")
-        write_text(MEASURED, json.dumps(stored(MEASURED, {}) | {name: weights(name)}, indent=1) + "\n")
+        record(MEASURED, name, used)
         print(name, json.dumps(found), flush=True)
     write_text(DOCS / "tasks" / "few-steps.md", page(known()))
 

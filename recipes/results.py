@@ -85,7 +85,7 @@ def main() -> None:
             used = weights(name)
             reports = [ended(run, name) for run in runs(name, args.limit)]
             write_text(part(name), "[" + ",\n".join(report.to_json() for report in reports) + "]\n")
-            write_text(MEASURED, json.dumps(stored(MEASURED, {}) | {name: used}, indent=1, sort_keys=True) + "\n")
+            record(MEASURED, name, used)
             print(*(report.to_markdown() for report in reports), sep="\n\n", end="\n\n", flush=True)
     write_text(DOCS / "results.md", page([part(name) for name in wanted()]))
     cards.write_all(DOCS)
@@ -106,7 +106,17 @@ def base_weights() -> dict[str, str]:
 
 def is_outdated(name: str) -> bool:
     """Return whether a task is not measured yet, or was with other weights than those that ship."""
-    return not part(name).is_file() or stored(MEASURED, {}).get(name) != weights(name)
+    return not part(name).is_file() or is_of_others(MEASURED, name)
+
+
+def is_of_others(path: Path, name: str) -> bool:
+    """Return whether a file of `record` does not say that a task was measured with the weights that ship."""
+    return stored(path, {}).get(name) != weights(name)
+
+
+def record(path: Path, name: str, used: dict[str, str]) -> None:
+    """Say which weights a task was measured with; what others have written meanwhile stays."""
+    write_text(path, json.dumps(stored(path, {}) | {name: used}, indent=1, sort_keys=True) + "\n")
 
 
 def part(name: str) -> Path:

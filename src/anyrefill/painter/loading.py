@@ -11,7 +11,7 @@ from anyrefill import tasks
 from anyrefill.backbone import Attention, MaskRule, known_attention
 from anyrefill.backbone.adapters.find import at_once, find_adapters
 from anyrefill.backbone.adapters.header import read_passport
-from anyrefill.backbone.adapters.lora import Cast, Merged, merge, merge_for_good
+from anyrefill.backbone.adapters.lora import Cast, Merged, adapter_names, adapter_weights, merge, merge_for_good
 from anyrefill.backbone.adapters.mix import Part, add_adapters, agreed, join_prompts, parts
 from anyrefill.backbone.adapters.passport import Passport
 from anyrefill.backbone.embedded import find_base
@@ -83,7 +83,8 @@ def load(
         mask_rule=cast(MaskRule, passport.mask_rule) if passport else "binary",
         max_sequence_length=passport.max_sequence_length if passport else None,
     )
-    loras = add_adapters(model, at_once(found))
+    add_adapters(model, at_once(found))
+    loras = adapter_names(model.transformer)
     wanted = together == "in-turn" and len(several) == len(found) > 1
     in_turn = wanted and len(loras) == len(found) and task.mask is whole_panel and _plain(placement)
     merged = None if in_turn else _merged(model, found, placement)
@@ -91,7 +92,7 @@ def load(
     asked = trained if attention is None else known_attention(attention)
     place(model, placement, asked)
     painter = replace(_painter(task, model, passport), solver=solver, attention=asked, merged=merged)
-    notes = (*painter.notes, *([] if asked == trained else [_mismatch(asked, trained)]))
+    notes = painter.notes if asked == trained else (*painter.notes, _mismatch(asked, trained))
     notes += (AT_ONCE,) if wanted and not in_turn else ()
     painter = replace(painter, notes=notes, witness=Witness.read(found[0][0]) if len(found) == 1 else None)
     return _taking_turns(painter, several, found, loras) if in_turn else painter
@@ -109,8 +110,7 @@ def _taking_turns(
         )
         for task, (path, weight), lora in zip(several, found, loras, strict=True)
     ]  # fmt: skip
-    weights = dict(zip(loras, (weight for _, weight in at_once(found)), strict=True))
-    return replace(painter, turns=tuple(turns), cast=Cast(backbone=model, weights=weights))
+    return replace(painter, turns=tuple(turns), cast=Cast(backbone=model, weights=adapter_weights(model.transformer)))
 
 
 def _plain(placement: Placement) -> bool:

@@ -172,7 +172,10 @@ class Painter:
         best_by = self._best_by() if best_of != 1 else None
         seeds = range(seed, seed + max(best_of, variants))
         if self.turns:
-            return fulfilling_in_turn(self._turns(), request, seeds=seeds, repair_colour=repair_colour, **asked)
+            total = len(seeds) * self.calls(1, steps=asked.get("steps"))
+            return fulfilling_in_turn(
+                self._turns(), request, seeds=seeds, repair_colour=repair_colour, total=total, **asked
+            )
         return self._running(request, sampler, seeds, best_by, repair=repair_colour)
 
     def _running(

@@ -51,7 +51,13 @@ def painting_in_turn(
 
 
 def fulfilling_in_turn(
-    turns: Sequence["Painter"], request: Request, *, seeds: Sequence[int], repair_colour: bool, **asked: Unpack[Asked]
+    turns: Sequence["Painter"],
+    request: Request,
+    *,
+    seeds: Sequence[int],
+    repair_colour: bool,
+    total: int,
+    **asked: Unpack[Asked],
 ) -> Iterator[Stage]:
     """Yield after every step, at last with one painting of each seed that went through all turns.
 
@@ -60,10 +66,10 @@ def fulfilling_in_turn(
         request: whose reference the first one gets.
         seeds: of the noise, the same for each of them.
         repair_colour: whether the last one's colours are repaired where that helps.
+        total: calls of all turns for all seeds.
         asked: how each of them is to sample.
     """
-    done, total = 0, len(seeds) * sum(turn.calls(1, steps=asked.get("steps")) for turn in turns)
-    finished, notes = [], list[str]()
+    done, finished, notes = 0, [], list[str]()
     for seed in seeds:
         given = request
         for place, turn in enumerate(turns):

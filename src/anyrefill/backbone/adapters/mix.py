@@ -87,22 +87,19 @@ def agreed(paths: Sequence[Path]) -> Passport | None:
     )
 
 
-def add_adapters(backbone: FluxFill, weighed: Sequence[tuple[Path, float]]) -> list[str]:
-    """Add adapters of any kind to a backbone, each as strongly as its weight says; return the names of the LoRAs.
+def add_adapters(backbone: FluxFill, weighed: Sequence[tuple[Path, float]]) -> None:
+    """Add adapters of any kind to a backbone, each as strongly as its weight says.
 
     Raises:
         UserError: as ``load_adapter`` and ``load_prompt``; a prompt is given a weight.
     """
-    names: list[str] = []
     for index, (path, weight) in enumerate(weighed):
         if read_passport(path).kind != "prompt":
-            names.append(f"{index}-{path.stem.replace('.', '-')}")
-            load_adapter(path, backbone, name=names[-1], weight=weight)
+            load_adapter(path, backbone, name=f"{index}-{path.stem.replace('.', '-')}", weight=weight)
         elif weight == 1:
             load_prompt(path, backbone)
         else:
             raise UserError(f"{path} is a prompt, which acts or does not: give it no weight.")
-    return names
 
 
 def join_prompts(templates: Sequence[str]) -> str:
