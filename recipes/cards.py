@@ -8,8 +8,9 @@ what it scores (docs/results/TASK.json), at how many pairs (docs/results/efficie
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from anyrefill import tasks
 from anyrefill.backbone.adapters.header import read_passport
@@ -259,11 +260,7 @@ def _found(name: str, docs: Path, points: Sequence["Point"]) -> Iterator[str]:
             yield f"{words} ([scores](../results.md#{sheet.replace('+', '')})):"
             yield f"![what {sheet} was given, painted, and should have painted]({sheet}.jpg)"
     if name in PHOTOGRAPHED:
-        yield (
-            "## On a photograph\n\nThe same woman (NASA, public domain), whole and cut to head and shoulders; nothing "
-            "is known that these could be scored by (`python -m recipes.photographs`)."
-        )
-        yield "![a photograph edited, relit and its depth](photographs.jpg)"
+        yield from _on_a_photograph(name, docs)
     if points:
         yield (
             "## Fewer pairs\n\nAdapters from nothing, of as many steps each (`python -m recipes.efficiency`), 95 % "
@@ -272,6 +269,31 @@ def _found(name: str, docs: Path, points: Sequence["Point"]) -> Iterator[str]:
         yield f"![score by pairs]({name}-pairs.svg)"
     if name in FAILURES:
         yield f"## Known failures\n\n{FAILURES[name]}"
+
+
+def _on_a_photograph(name: str, docs: Path) -> Iterator[str]:
+    """Yield what the task makes of photographs, where it learnt from renders."""
+    yield (
+        "## On a photograph\n\nThe same woman (NASA, public domain), whole and cut to head and shoulders; nothing "
+        "is known that these could be scored by (`python -m recipes.photographs`)."
+    )
+    yield "![a photograph edited, relit and its depth](photographs.jpg)"
+    if name in (boxed := stored(docs / "results" / "boxes.json", {})):
+        yield from _boxed(boxed[name])
+
+
+def _boxed(found: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a box around the person pays."""
+    yield (
+        f"Rendered people placed in photographs, painted whole and in a [box](../guides/paint.md#a-part-of-a-picture) "
+        f"around the person, {found['side']:.2f} of the picture's side on average ({found['pairs']} pairs, "
+        "`python -m recipes.boxes`):"
+    )
+    rows = [
+        [one["way"], f"{one['rmse']:.3f}", f"{one['rmse'] / found['copied']:.0%}", f"{one['background']:.3f}"]
+        for one in found["ways"]
+    ]
+    yield table([["painted", "rmse ↓", "of copying", "lpips_background ↓"], *rows])
 
 
 def _scores(report: Report) -> list[str]:

@@ -14,7 +14,6 @@ import argparse
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from statistics import fmean
@@ -93,8 +92,7 @@ def weighed(mix: str, weight: float | str, last: int) -> dict[str, object]:
         adapters = "+".join(f"{name}:{weight:g}" for name in mix.split("+"))
         painter = load(mix, adapter=adapters, dtype=fast_dtype(), together="at-once")
     pairs = held_out_pairs(painter.task, painter.size)[-last:]
-    asked = pairs if painter.turns else [replace(pair, caption=pair.caption.replace(";", ",")) for pair in pairs]
-    painted = painter.batch(asked, batch_size=16)
+    painted = painter.batch(pairs, batch_size=16)
     left = fmean(rmse(panel, pair.target) for panel, pair in zip(painted, pairs, strict=True))
     copied = fmean(rmse(pair.reference, pair.target) for pair in pairs)
     return {"mix": mix, "weight": weight, "pairs": len(pairs), "rmse": left, "copied": copied}

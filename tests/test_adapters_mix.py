@@ -211,8 +211,7 @@ def test_a_weight_is_that_of_the_shipped_adapter(as_micro: Path) -> None:
 @pytest.mark.parametrize(
     ("task", "adapter", "complaint"),
     [
-        ("image-to-segment+colorization", None, "image-to-segment and colorization cannot be painted together: they"),
-        ("ref-inpainting+colorization", "none", "ref-inpainting and colorization cannot be painted together: they"),
+        ("ref-inpainting+colorization", "none", "ref-inpainting and colorization cannot be painted at once: they"),
         ("colorization:0.5", "none", r"weigh others as in --adapter A:0.8\+B"),
         ("colorization+nothing", None, "There is no task 'nothing'; there are"),
         ("deblur+colorization", None, "has no adapter for deblur, only for colorization"),

@@ -99,6 +99,26 @@ def test_what_cannot_take_turns_acts_at_once_and_says_so(own: Path) -> None:
         assert quiet.turns == ()
 
 
+def test_answers_that_are_read_differently_can_take_turns(own: Path) -> None:
+    del own
+    painter, pairs = anyrefill.load("colorization+image-to-segment"), some_pairs(1)
+    colours = anyrefill.load("colorization").batch(pairs)
+    segment = anyrefill.load("image-to-segment")
+    torch.testing.assert_close(
+        painter.batch(pairs)[0], segment.batch([replace(pairs[0], reference=colours[0])])[0], **CLOSE
+    )
+    assert (painter.task.decode, painter.task.metrics) == (segment.task.decode, segment.task.metrics)
+    with pytest.raises(UserError, match="colorization and image-to-segment cannot be painted at once: they paint"):
+        anyrefill.load("colorization+image-to-segment", together="at-once")
+
+
+def test_words_for_several_are_joined_by_commas_at_once(own: Path) -> None:
+    painter = anyrefill.load(BOTH, adapter=f"{own}+colorization", together="at-once")
+    assert painter.task.fill_prompt("an old woman; warm light ;x").endswith("an old woman, warm light, x")
+    alone = anyrefill.load("colorization")
+    assert alone.task.fill_prompt("a town; at night").endswith("a town; at night"), "one task's words are its own"
+
+
 def test_a_raw_painter_asks_no_turn_for_its_finish(own: Path) -> None:
     painter = anyrefill.load("colorization+deblur", adapter=f"colorization+{own}")
     pairs = some_pairs(1)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
@@ -17,7 +17,11 @@ from anyrefill.cli.common import (
     tell,
     with_bar,
 )
+from anyrefill.errors import UserError
 from anyrefill.seeds import check_seed
+
+if TYPE_CHECKING:
+    from anyrefill.painter import BoxLike
 
 __all__ = ["Paint", "paint"]
 
@@ -36,6 +40,9 @@ class Paint:
     """Further references, which stand beyond the first."""
     mask: Annotated[Path | None, arg(metavar="PNG")] = None
     """White where the target is to be painted; as large as the target."""
+    box: Annotated[str | None, arg(metavar="L,T,R,B|face")] = None
+    """Paint this part of the reference as if it were all, and leave the rest as it is: its left, top, right and bottom
+    edge in pixels, or face for head and shoulders of the largest one (needs dlib: pip install 'anyrefill[faces]')."""
     caption: Annotated[str, arg(metavar="TEXT")] = ""
     """The words that fill the task's prompt template."""
     out: Picture = Path("painted.png")
@@ -130,6 +137,7 @@ def paint(options: Paint) -> None:
         options.target,
         more=options.more,
         mask=options.mask,
+        box=_box(options.box),
         caption=options.caption,
         size=options.size,
         way=options.way,
@@ -152,6 +160,16 @@ def paint(options: Paint) -> None:
     for out, panel in zip(outs, last.panels, strict=True):
         images.save(images.to_pil(panel), out)
         print(out)
+
+
+def _box(text: str | None) -> "BoxLike | None":
+    """Return the box that is asked for; refuse words that are none."""
+    if text is None or text == "face":
+        return text
+    try:
+        return [int(edge) for edge in text.split(",")]
+    except ValueError:
+        raise UserError(f"A box is given as LEFT,TOP,RIGHT,BOTTOM in pixels, or as face, not as {text}.") from None
 
 
 def _outs(options: Paint) -> list[Path]:

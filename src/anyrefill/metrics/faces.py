@@ -19,9 +19,11 @@ from torch.nn.functional import interpolate
 from anyrefill.metrics.weights import FACE_LANDMARKS, FACE_NETWORK, find, require, weights_folder
 from anyrefill.types import Panel
 
-__all__ = ["APART", "Face", "Faces", "FoundFace", "PairFaces", "compare", "face"]
+__all__ = ["APART", "Face", "Faces", "FoundFace", "PairFaces", "compare", "face", "largest_face"]
 
 Face = Float[Tensor, "128"]
+Edges = tuple[int, int, int, int]
+"""Left, top, right, bottom in pixels of a picture; a face may reach beyond it."""
 
 APART = 0.6
 """L2 distance of two faces from which on dlib's author takes them for two people, on photographs."""
@@ -29,6 +31,9 @@ APART = 0.6
 SIDE, LARGEST, CHIP = 256, 1024, 150
 """Shorter sides between which faces are looked for, so that a head in a panel of 128 px is found and a large photograph
 takes no longer than half a second; the network's input."""
+
+LOOKED_AT = (SIDE, 2 * SIDE, LARGEST)
+"""Least shorter sides at which `largest_face` looks, one after the other."""
 
 HALF_SEEN = -0.3
 """The detector's score from which on a face is taken where none is above 0. Of 688 panels of held-out rendered people,
@@ -40,12 +45,12 @@ class FoundFace:
     """A face in a picture.
 
     Attributes:
-        box: (left, top, right, bottom) in pixels of the picture; it may reach beyond them.
+        box: where it is.
         score: of the detector; it is sure above 0.
         description: who it is.
     """
 
-    box: tuple[int, int, int, int]
+    box: Edges
     score: float
     description: Face
 
@@ -93,19 +98,14 @@ class Faces:
     def _finding(self, panel: Panel) -> Iterator[FoundFace]:
         """Yield them, each described only when it is asked for."""
         pixels, scale = _resized(panel)
-        boxes, scores, _ = self._find.run(pixels, 0, HALF_SEEN)
-        seen = sorted(zip(scores, boxes, strict=True), key=lambda one: one[0], reverse=True)
-        sure = [one for one in seen if one[0] > 0]
-        largest_first = sorted(sure or seen[:1], key=lambda one: one[1].area(), reverse=True)
-        for score, box in largest_first:
+        for score, box in _seen(self._find, pixels):
             yield self._described(pixels, box, score, scale)
 
     def _described(self, pixels: UInt8[np.ndarray, "h w 3"], box: Any, score: float, scale: float) -> FoundFace:  # noqa: ANN401
         """Return the face in a box of the resized picture."""
         chip = self._dlib.get_face_chip(pixels, self._landmarks(pixels, box), CHIP)
-        left, top, right, bottom = (round(edge / scale) for edge in (box.left(), box.top(), box.right(), box.bottom()))
         description = torch.tensor(list(self._network.compute_face_descriptor(chip)))
-        return FoundFace(box=(left, top, right, bottom), score=score, description=description)
+        return FoundFace(box=_edges(box, scale), score=score, description=description)
 
 
 def compare(reference: Sequence[FoundFace], target: Sequence[FoundFace]) -> PairFaces:
@@ -124,15 +124,45 @@ def face(panel: Panel) -> Face | None:
     return _shared(weights_folder())(panel)
 
 
+def largest_face(panel: Panel) -> Edges | None:
+    """Return where the largest face of a picture is, or None where no face is found; no weights are needed.
+
+    Faces are looked for in ever larger copies of the picture, since dlib finds none of less than 80 px.
+
+    Raises:
+        UserError: dlib is missing.
+    """
+    detector = require("dlib", extra="faces").get_frontal_face_detector()
+    for least in LOOKED_AT:
+        pixels, scale = _resized(panel, least)
+        if found := _seen(detector, pixels):
+            return _edges(found[0][1], scale)
+    return None
+
+
 @lru_cache(maxsize=1)
 def _shared(folder: Path) -> Faces:
     return Faces(folder)
 
 
-def _resized(panel: Panel) -> tuple[UInt8[np.ndarray, "h w 3"], float]:
+def _seen(detector: Any, pixels: UInt8[np.ndarray, "h w 3"]) -> list[tuple[float, Any]]:  # noqa: ANN401
+    """Return score and box of the faces that are sure, the largest first; if none, of the surest that is half seen."""
+    boxes, scores, _ = detector.run(pixels, 0, HALF_SEEN)
+    seen = sorted(zip(scores, boxes, strict=True), key=lambda one: one[0], reverse=True)
+    sure = [one for one in seen if one[0] > 0]
+    return sorted(sure or seen[:1], key=lambda one: one[1].area(), reverse=True)
+
+
+def _edges(box: Any, scale: float) -> Edges:  # noqa: ANN401
+    """Return dlib's box in pixels of the picture before it was resized."""
+    left, top, right, bottom = (round(edge / scale) for edge in (box.left(), box.top(), box.right(), box.bottom()))
+    return left, top, right, bottom
+
+
+def _resized(panel: Panel, least: int = SIDE) -> tuple[UInt8[np.ndarray, "h w 3"], float]:
     """Return a picture at the size at which faces are looked for, 0-255, and its scale."""
     shorter = min(panel.shape[1:])
-    scale = min(max(shorter, SIDE), LARGEST) / shorter
+    scale = min(max(shorter, least), LARGEST) / shorter
     if scale != 1:
         panel = interpolate(panel[None], scale_factor=scale, mode="bicubic", antialias=scale < 1)[0]
     return ((panel.clamp(-1, 1) + 1) * 127.5).round().permute(1, 2, 0).contiguous().numpy().astype(np.uint8), scale

@@ -8,13 +8,14 @@ import torch
 from anyrefill import images
 from anyrefill.errors import UserError
 from anyrefill.images import Fitted, ImageLike
+from anyrefill.painter.box import Around, BoxLike, box_in
 from anyrefill.painter.fitting import Frame, OutSize, Way
 from anyrefill.painter.records import Request
 from anyrefill.pairs import Pair
-from anyrefill.tasks import Task
+from anyrefill.tasks import Task, whole_panel
 from anyrefill.types import Mask, Size
 
-__all__ = ["ask"]
+__all__ = ["ask", "ask_in_box"]
 
 
 def ask(
@@ -63,6 +64,35 @@ def ask(
     notes = [*(fitted.note for fitted in (first, *more, right)), frame.note]
     request = replace(request, notes=tuple(note for note in notes if note))
     return request if frame.native == frame.painted else _at_full_size(request, task, references[0], target, mask)
+
+
+def ask_in_box(
+    task: Task, panel: Size, reference: ImageLike, box: BoxLike, caption: str, size: OutSize, way: Way
+) -> Request:
+    """Read and fit a box of a picture, which is to be painted as if it were all.
+
+    Args:
+        task: what to paint: all of the panel.
+        panel: (height, width) that the model was trained on.
+        reference: the picture; the painting comes out in it.
+        box: which part.
+        caption: the words that fill the task's prompt template.
+        size: of the picture, which must be kept.
+        way: how the box is painted.
+
+    Raises:
+        UserError: as ``ask``, the task keeps a part of the target, the size is not kept, or there is no such box.
+    """
+    if task.mask is not whole_panel:
+        raise UserError(f"A box is painted by tasks that paint the whole panel; {task.name} keeps a part of it.")
+    if size != "keep":
+        raise UserError("A box is painted in its picture, whose size is kept.")
+    picture = images.load(reference)
+    found = box_in(picture, box)
+    request = ask(task, panel, [picture.crop(found.edges)], None, None, caption, size, way)
+    whole = images.fit(picture, (picture.height, picture.width), multiple=1).panel
+    notes = (f"The box {found} of the picture is painted.", *request.notes)
+    return replace(request, around=Around(picture=whole, box=found), notes=notes)
 
 
 def _at_full_size(

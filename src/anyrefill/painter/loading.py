@@ -72,10 +72,12 @@ def load(
     placement = placement or Placement(device=str(device or "cpu"))
     placement.check()
     several, named = _named(task)
-    task = _together(several)
     base = find_base(backbone)
     found = find_adapters(named, adapter, embedded=str(backbone) == "micro")
     passport = agreed([path for path, _ in found])
+    wanted = together == "in-turn" and len(several) == len(found) > 1
+    in_turn = wanted and _can_take_turns(several, found, placement)
+    task = _one_after_the_other(several) if in_turn else _at_once(several)
     model = FluxFill.load(
         base,
         device=placement.loads_on,
@@ -85,8 +87,6 @@ def load(
     )
     add_adapters(model, at_once(found))
     loras = adapter_names(model.transformer)
-    wanted = together == "in-turn" and len(several) == len(found) > 1
-    in_turn = wanted and len(loras) == len(found) and task.mask is whole_panel and _plain(placement)
     merged = None if in_turn else _merged(model, found, placement)
     trained = known_attention(passport.attention) if passport else "full"
     asked = trained if attention is None else known_attention(attention)
@@ -111,6 +111,15 @@ def _taking_turns(
         for task, (path, weight), lora in zip(several, found, loras, strict=True)
     ]  # fmt: skip
     return replace(painter, turns=tuple(turns), cast=Cast(backbone=model, weights=adapter_weights(model.transformer)))
+
+
+def _can_take_turns(several: Sequence[Task], found: Sequence[tuple[Path, float | None]], placement: Placement) -> bool:
+    """Return whether tasks paint all of the panel, by adapters that come and go."""
+    return (
+        all(task.mask is whole_panel for task in several)
+        and all(read_passport(path).kind == "lora" for path, _ in found)
+        and _plain(placement)
+    )
 
 
 def _plain(placement: Placement) -> bool:
@@ -161,23 +170,34 @@ def _named(task: str | Task) -> tuple[list[Task], tuple[Part, ...]]:
     return several, tuple(replace(part, name=one.name) for part, one in zip(asked, several, strict=True))
 
 
-def _together(several: Sequence[Task]) -> Task:
-    """Return several tasks as one, and refuse those that one picture cannot answer."""
+def _at_once(several: Sequence[Task]) -> Task:
+    """Return several tasks as one whose adapters act at once, and refuse those that one painting cannot answer."""
     first = several[0]
     for other in several[1:]:
         if (other.mask, other.decode) != (first.mask, first.decode):
             raise UserError(
-                f"{first.name} and {other.name} cannot be painted together: they paint other parts of the target, or "
+                f"{first.name} and {other.name} cannot be painted at once: they paint other parts of the target, or "
                 "their answers are read differently."
             )
+    return _joined(several, first)
+
+
+def _one_after_the_other(several: Sequence[Task]) -> Task:
+    """Return several tasks as one that take turns: the last one's answer is handed out, read as its own and scored."""
+    return _joined(several, several[-1])
+
+
+def _joined(several: Sequence[Task], like: Task) -> Task:
+    """Return several tasks as one with the answer of one of them."""
     if len(several) == 1:
-        return first
+        return like
     return replace(
-        first,
+        like,
         name="+".join(task.name for task in several),
         summary=" + ".join(task.summary for task in several),
         prompt=join_prompts([task.prompt for task in several]),
         caption_required=any(task.caption_required for task in several),
+        joins=len(several),
         make=None,
-        finish=first.finish if all(task.finish == first.finish for task in several) else as_painted,
+        finish=like.finish if all(task.finish == like.finish for task in several) else as_painted,
     )

@@ -15,7 +15,8 @@ from anyrefill.errors import UserError
 from anyrefill.flow import Solver
 from anyrefill.images import ImageLike
 from anyrefill.metrics.lpips import find_weights
-from anyrefill.painter.asking import ask
+from anyrefill.painter.asking import ask, ask_in_box
+from anyrefill.painter.box import BoxLike
 from anyrefill.painter.fitting import OutSize, Way
 from anyrefill.painter.records import Asked, Request, Sampler, Stage
 from anyrefill.painter.running import running
@@ -85,6 +86,7 @@ class Painter:
         *,
         more: Sequence[ImageLike] = (),
         mask: ImageLike | None = None,
+        box: BoxLike | None = None,
         caption: str = "",
         size: OutSize = "keep",
         way: Way = "stretch",
@@ -100,6 +102,8 @@ class Painter:
             target: the right panel; only needed where the task keeps a part of it.
             more: further references, which stand beyond the first.
             mask: white where the target is to be painted; as large as the target.
+            box: the part of the reference that is painted, as if it were all, and comes out in it: (left, top, right,
+                bottom) in pixels, or "face" for head and shoulders of the largest face, which takes dlib.
             caption: the words that fill the task's prompt template.
             size: whether the painting is as large as the target (the reference, where there is no target), or as the
                 painter's panel.
@@ -111,10 +115,10 @@ class Painter:
             asked: steps, guidance, temperature, reference_guidance and caption_guidance, see ``Asked``.
 
         Raises:
-            UserError: a picture cannot be read or does not fit the task, there are fewer than 1 steps, or nothing is
-                known to tell good paintings of this adapter from bad ones.
+            UserError: a picture cannot be read or does not fit the task, there is no such box or no box can be painted,
+                there are fewer than 1 steps, or nothing is known to tell good paintings of this adapter from bad ones.
         """
-        request = self.prepare(reference, target, more=more, mask=mask, caption=caption, size=size, way=way)
+        request = self.prepare(reference, target, more=more, mask=mask, box=box, caption=caption, size=size, way=way)
         *_, last = self.fulfilling(request, seed=seed, best_of=best_of, repair_colour=repair_colour, **asked)
         return images.to_pil(last.panels[0])
 
@@ -125,6 +129,7 @@ class Painter:
         *,
         more: Sequence[ImageLike] = (),
         mask: ImageLike | None = None,
+        box: BoxLike | None = None,
         caption: str = "",
         size: OutSize = "keep",
         way: Way = "stretch",
@@ -133,7 +138,12 @@ class Painter:
 
         Arguments and errors are those of a call.
         """
-        request = ask(self.task, self.size, (reference, *more), target, mask, caption, size, way)
+        if box is None:
+            request = ask(self.task, self.size, (reference, *more), target, mask, caption, size, way)
+        elif target is None and mask is None and not more:
+            request = ask_in_box(self.task, self.size, reference, box, caption, size, way)
+        else:
+            raise UserError("A box is painted of one reference: leave target, mask and further references out.")
         for place, turn in enumerate(self.turns):
             turn.task.fill_prompt(own_words(caption, place, len(self.turns)))
         height, width = request.frame.painted
@@ -166,6 +176,12 @@ class Painter:
             repair_colour: as of a call.
             asked: as of a call.
         """
+        if request.around is not None:
+            inside = self.fulfilling(
+                replace(request, around=None), seed=seed, best_of=best_of, variants=variants,
+                repair_colour=repair_colour, **asked,
+            )  # fmt: skip
+            return (replace(stage, panels=tuple(map(request.around, stage.panels))) for stage in inside)
         sampler = self._sampler(asked)
         if best_of != 1 or variants != 1:
             self._check_several(best_of, variants, request, sampler.temperature)

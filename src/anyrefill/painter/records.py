@@ -11,6 +11,7 @@ from anyrefill import images
 from anyrefill.backbone import Attention, Backbone
 from anyrefill.canvas import Canvas
 from anyrefill.flow import Solver
+from anyrefill.painter.box import Around
 from anyrefill.painter.fitting import Frame
 from anyrefill.pairs import Pair
 from anyrefill.sample import Large, Step, sampling, sampling_large
@@ -32,6 +33,7 @@ class Request:
         beside: the reference in the size that comes out.
         kept: the target in the size that comes out.
         mask: 1 where the painting goes, in the size that comes out.
+        around: the picture around it, where a box of one is painted: what all other sizes and pixels are of.
         notes: sentences to tell the user: what was resized, what was not used.
     """
 
@@ -40,6 +42,7 @@ class Request:
     beside: Float[Tensor, "3 h w"]
     kept: Float[Tensor, "3 h w"]
     mask: Float[Tensor, "1 h w"]
+    around: Around | None = None
     notes: tuple[str, ...] = ()
 
     def onto(self, painted: Float[Tensor, "3 h w"]) -> "Request":
