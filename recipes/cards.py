@@ -224,7 +224,9 @@ def _painted(passport: Passport) -> str:
     """Return how the adapter asks to be painted with."""
     noise = "" if passport.temperature_paint else ", without noise"
     heed = passport.reference_guidance_paint
-    return f"{passport.steps_paint or STEPS} Euler steps{noise}{'' if heed == 1 else f', reference guidance {heed:g}'}"
+    guided = "" if heed == 1 else f", reference guidance {heed:g}"
+    averaged = ", averaged with the mirror image's painting" if passport.mirrored_paint else ""
+    return f"{passport.steps_paint or STEPS} Euler steps{noise}{guided}{averaged}"
 
 
 def _steps(passport: Passport) -> str:

@@ -36,14 +36,14 @@ def save_tiny_checkpoint(
     return folder
 
 
-def save_tiny_adapter(base: Path, path: Path, task: str, seed: int = 1) -> Path:
-    """Write a random LoRA for a tiny checkpoint and return its file."""
+def save_tiny_adapter(base: Path, path: Path, task: str, seed: int = 1, **said: object) -> Path:
+    """Write a random LoRA for a tiny checkpoint, whose passport says some more, and return its file."""
     from anyrefill.backbone.fill import FluxFill
     from random_adapter import save_random_adapter
 
     save_random_adapter(
         FluxFill.load(base), path, rank=2, alpha=2.0, seed=seed, task=task, prompt="{caption}", versions=(),
-        guidance_paint=2.5, steps_paint=3, height=64, width=128, max_sequence_length=24,
+        guidance_paint=2.5, steps_paint=3, height=64, width=128, max_sequence_length=24, **said,
     )  # fmt: skip
     return path
 

@@ -46,6 +46,7 @@ class Setting:
         ema: decay of the average of the weights that ships; 0 ships the last ones.
         temperature: of the noise to paint with.
         heed: how much more than in training the reference is to count when painting (reference guidance).
+        mirrored: whether paintings of mirror images are averaged in.
     """
 
     steps: int = 250
@@ -57,6 +58,7 @@ class Setting:
     ema: float = 0.0
     temperature: float = 1.0
     heed: float = 1.0
+    mirrored: bool = False
 
 
 in_one_step = partial(Setting, paint=1, quiet=0.8, ema=0.99, temperature=0.0)
@@ -72,8 +74,8 @@ SETTINGS = {
     "segment-to-image": Setting(steps=350, pairs=2000, paint=10, heed=3.0),
     "depth-to-image": Setting(steps=350, pairs=1600, paint=10, heed=2.0),
     "image-to-depth": in_one_step(steps=1000, pairs=4000, mean=3.0, std=2.0),
-    "age": in_one_step(steps=900, pairs=4000, mean=2.5, std=2.0),
-    "gender": in_one_step(steps=900, pairs=4000, mean=2.5, std=2.0),
+    "age": in_one_step(steps=900, pairs=4000, mean=2.5, std=2.0, mirrored=True),
+    "gender": in_one_step(steps=1000, pairs=6000, mean=2.5, std=2.0, mirrored=True),
     "relight": in_one_step(steps=550, pairs=2800, mean=2.5, std=2.0),
     "ref-inpainting": Setting(steps=400, pairs=1600, mean=2.5, std=2.0, paint=2, quiet=0.5, temperature=0.0),
     "blueprint": Setting(steps=300, pairs=1600, mean=2.5, std=2.0, paint=2),
@@ -149,7 +151,7 @@ def ship(adapter: Path, to: Path, setting: Setting) -> None:
         metadata = file.metadata()
     passport = replace(
         Passport.from_json(metadata[PASSPORT_KEY]), steps_paint=setting.paint, temperature_paint=setting.temperature,
-        reference_guidance_paint=setting.heed,
+        reference_guidance_paint=setting.heed, mirrored_paint=setting.mirrored,
     )  # fmt: skip
     to.parent.mkdir(parents=True, exist_ok=True)
     with whole(to) as part:

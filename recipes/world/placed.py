@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 import torch
 
-from anyrefill.pairs import Pair, Photo
+from anyrefill.pairs import Pair, Photo, mirrored
 from anyrefill.types import Mask, Panel
-from recipes.world.render_pairs import Edit, mask, mirrored, panel
+from recipes.world.render_pairs import Edit, mask, panel
 
 EMPTY = 8
 """One in so many pairs to train on shows a photograph without anybody."""

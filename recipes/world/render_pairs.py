@@ -8,7 +8,6 @@ seed alone, so that the first N pairs are as varied as N pairs can be. The split
 """
 
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import permutations, zip_longest
@@ -19,7 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from anyrefill.pairs import Pair, Photo
+from anyrefill.pairs import Pair, Photo, mirrored
 from anyrefill.types import Mask, Panel
 from recipes.world.canvases import strokes
 from recipes.world.fetch import RENDERS
@@ -173,21 +172,6 @@ def edits(
         order = np.random.default_rng([seed, shots[0].seed]).permutation(len(found))
         groups.append([found[index] for index in order])
     return (Edit(before=before, after=after, words=words(after)) for before, after in in_turn(groups))
-
-
-def mirrored(pair: Pair) -> Pair:
-    """Return a pair as a mirror shows it, left and right changed in its words, too."""
-    return replace(
-        pair, reference=pair.reference.flip(-1), target=pair.target.flip(-1),
-        mask=None if pair.mask is None else pair.mask.flip(-1), caption=_mirrored_words(pair.caption),
-        extra={key: _mirrored_words(told) if isinstance(told, str) else told for key, told in pair.extra.items()},
-    )  # fmt: skip
-
-
-def _mirrored_words(text: str) -> str:
-    """Return a text with left for right and right for left."""
-    other = {"left": "right", "right": "left"}
-    return re.sub(r"\b(left|right)\b", lambda found: other[found[0]], text)
 
 
 def _paired(edits: Callable[[], Iterator[Edit]], split: str) -> Iterator[Pair]:

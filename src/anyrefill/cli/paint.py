@@ -72,6 +72,9 @@ class Paint:
     caption_guidance: Strength = None
     """How much more than in training the caption counts, e.g. 3; other than 1 every step takes one call more. 1 if not
     given."""
+    mirrored: Literal["yes", "no"] | None = None
+    """Paint the mirror image, too, and hand out the mean of both, at temperature 0; by default what the adapter asks
+    for, or no."""
     seed: int = 0
     """Of the noise; of the first, where several are painted."""
     best_of: Annotated[int, arg(metavar="N")] = 1
@@ -149,6 +152,7 @@ def paint(options: Paint) -> None:
         temperature=options.temperature,
         reference_guidance=options.reference_guidance,
         caption_guidance=options.caption_guidance,
+        mirrored=None if options.mirrored is None else options.mirrored == "yes",
         seed=options.seed,
         best_of=options.best_of,
         variants=options.variants,

@@ -141,6 +141,7 @@ def evaluating(
         seed=seed,
         seconds=seconds / len(pairs),
         temperature=painter.temperature,
+        mirrored=painter.averages,
         reference_guidance=painter.reference_guidance,
         caption_guidance=painter.caption_guidance,
         rows=rows,
@@ -206,7 +207,7 @@ SHOWN = ("person", "room", "stage")
 SCORING = "scoring"
 """What is done after painting."""
 
-UNGUIDED = "without reference guidance"
+UNGUIDED, UNMIRRORED = "without reference guidance", "without the mirror image"
 AT_ONCE = "all adapters at once"
 
 _MODEL_FREE: dict[str, Callable[[Pair, Task], Panel]] = {"copy of the reference": copied, "its mean colour": flat}
@@ -259,6 +260,8 @@ def _other_ways(painter: Painter, run: Callable[..., _Run], pairs: Sequence[Pair
         yield run(IN_FULL, pairs, steps=STEPS, temperature=1.0)
     if painter.reference_guidance != 1:
         yield run(UNGUIDED, pairs, reference_guidance=1.0)
+    if painter.averages:
+        yield run(UNMIRRORED, pairs, mirrored=False)
     if painter.turns:
         yield run(AT_ONCE, pairs, replace(painter, turns=()))
     if len(pairs) > 1:

@@ -87,6 +87,7 @@ class Report:
         dtype: of the weights that painted.
         temperature: what the noise was multiplied by.
         reference_guidance: how much more than in training the reference counted.
+        mirrored: whether paintings of mirror images were averaged in.
         caption_guidance: how much more than in training the prompt counted.
         shown: how many people, rooms or stages the pairs show, over which intervals are drawn then; 0 where each pair
             stands for itself.
@@ -102,6 +103,7 @@ class Report:
     dtype: str = ""
     temperature: float = 1.0
     reference_guidance: float = 1.0
+    mirrored: bool = False
     caption_guidance: float = 1.0
     shown: int = 0
 
@@ -139,6 +141,7 @@ class Report:
     def to_markdown(self) -> str:
         """Return a heading, a table of means with 95 % intervals, and notes."""
         noise = "" if self.temperature == 1 else f"temperature {self.temperature:g}, "
+        noise += "mirror image averaged in, " if self.mirrored else ""
         heed = "" if self.reference_guidance == 1 else f"reference guidance {self.reference_guidance:g}, "
         heed += "" if self.caption_guidance == 1 else f"caption guidance {self.caption_guidance:g}, "
         shown = f" of {self.shown} people, rooms or stages" if self.shown else ""

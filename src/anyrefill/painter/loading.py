@@ -152,7 +152,8 @@ def _painter(task: Task, model: FluxFill, passport: Passport | None) -> Painter:
     return Painter(
         backbone=model, task=task, size=size, guidance=passport.guidance_paint,
         steps=passport.steps_paint or STEPS, temperature=passport.temperature_paint,
-        reference_guidance=passport.reference_guidance_paint, passport=passport, notes=notes, squares_only=squares_only,
+        reference_guidance=passport.reference_guidance_paint, mirrored=passport.mirrored_paint, passport=passport,
+        notes=notes, squares_only=squares_only,
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from anyrefill.painter.asking import ask, ask_in_box
 from anyrefill.painter.box import BoxLike
 from anyrefill.painter.fitting import OutSize, Way
 from anyrefill.painter.records import Asked, Request, Sampler, Stage
-from anyrefill.painter.running import running
+from anyrefill.painter.running import means, running
 from anyrefill.painter.turns import fulfilling_in_turn, own_words, painting_in_turn
 from anyrefill.painter.witness import Witness, WitnessScore
 from anyrefill.pairs import Pair
@@ -52,6 +52,8 @@ class Painter:
         passport: of the adapter; None for the bare backbone.
         witness: whether the repainted reference ranks this adapter's paintings; None where nobody measured it.
         squares_only: whether the base never saw panels that are not square.
+        mirrored: whether the mirror image is painted, too, and the mean handed out: where nothing is left to chance, at
+            temperature 0, since the mean of two guesses is no guess; tiles are not.
         raw: whether paintings are handed out as they are, without the task's finish.
         merged: its way out of the backbone's weights; None for the bare backbone, beside a prompt, and where weights
             are smaller, wait elsewhere or are compiled.
@@ -73,6 +75,7 @@ class Painter:
     passport: Passport | None = None
     witness: Witness | None = None
     squares_only: bool = False
+    mirrored: bool = False
     raw: bool = False
     merged: Merged | None = None
     cast: Cast | None = None
@@ -112,7 +115,7 @@ class Painter:
             best_of: how many are painted; the one whose reference was repainted best is kept.
             repair_colour: whether colours are moved towards kept pixels around the hole, where that lowers the error of
                 others.
-            asked: steps, guidance, temperature, reference_guidance and caption_guidance, see ``Asked``.
+            asked: steps, guidance, temperature, reference_guidance, caption_guidance and mirrored, see ``Asked``.
 
         Raises:
             UserError: a picture cannot be read or does not fit the task, there is no such box or no box can be painted,
@@ -198,10 +201,12 @@ class Painter:
         self, request: Request, sampler: Sampler, seeds: Sequence[int], best_by: WitnessScore | None, *, repair: bool
     ) -> Iterator[Stage]:
         """Yield after every step of one painting."""
-        canvas, prompt = self._canvas(request.pair), self.task.fill_prompt(request.pair.caption)
+        views = [request.pair] if request.frame.tile else sampler.views([request.pair])
+        canvases = [self._canvas(view) for view in views]
+        prompts = [self.task.fill_prompt(view.caption) for view in views]
         self._act()
         yield from running(
-            self.backbone, request, canvas, prompt, sampler, seeds=seeds, best_by=best_by, repair=repair,
+            self.backbone, request, canvases, prompts, sampler, seeds=seeds, best_by=best_by, repair=repair,
             finish=self.finish,
         )  # fmt: skip
 
@@ -213,6 +218,11 @@ class Painter:
     def _turns(self) -> tuple["Painter", ...]:
         """Return who paints one after the other."""
         return tuple(replace(turn, raw=self.raw) for turn in self.turns)
+
+    @property
+    def averages(self) -> bool:
+        """Whether mirror images are painted, unless a call says otherwise."""
+        return self._sampler({}).averages
 
     @property
     def finish(self) -> Finish:
@@ -262,16 +272,17 @@ class Painter:
         done = 0
         for first in range(0, len(pairs), batch_size):
             batch = pairs[first : first + batch_size]
-            canvases = [self._canvas(pair) for pair in batch]
-            prompts = [self.task.fill_prompt(pair.caption) for pair in batch]
-            seeds = [seed + first + index for index in range(len(canvases))]
+            views = sampler.views(batch)
+            canvases = [self._canvas(view) for view in views]
+            prompts = [self.task.fill_prompt(view.caption) for view in views]
+            seeds = [seed + first + index % len(batch) for index in range(len(canvases))]
             for step in sampler.sampling(self.backbone, canvases, prompts, seeds):
                 done += 1
                 if step.done < step.steps:
                     yield Stage(done=done, total=total)
                     continue
                 decoded = sheets(self.backbone, canvases, step.latents)
-                raw = [canvas.panel(sheet) for canvas, sheet in zip(canvases, decoded, strict=True)]
+                raw = means([canvas.panel(sheet) for canvas, sheet in zip(canvases, decoded, strict=True)], len(batch))
                 handed = [self.finish(pair.reference, panel) for pair, panel in zip(batch, raw, strict=True)]
                 yield Stage(done=done, total=total, panels=self._pasted(handed, batch), raw=self._pasted(raw, batch))
 
@@ -332,6 +343,7 @@ class Painter:
             temperature=self.temperature,
             reference_guidance=self.reference_guidance,
             caption_guidance=self.caption_guidance,
+            mirrored=self.mirrored,
         )
         return replace(own, **{name: value for name, value in asked.items() if value is not None})
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 from jaxtyping import Float
 from torch import Tensor
@@ -13,7 +13,7 @@ from anyrefill.canvas import Canvas
 from anyrefill.flow import Solver
 from anyrefill.painter.box import Around
 from anyrefill.painter.fitting import Frame
-from anyrefill.pairs import Pair
+from anyrefill.pairs import Pair, mirrored
 from anyrefill.sample import Large, Step, sampling, sampling_large
 from anyrefill.types import Panel
 
@@ -60,6 +60,7 @@ class Asked(TypedDict, total=False):
         temperature: what the noise is multiplied by.
         reference_guidance: above 1 the reference counts for more than in training, at two calls a step.
         caption_guidance: above 1 the prompt counts for more than in training, at one more call a step.
+        mirrored: whether the mirror image is painted, too, see ``Painter``.
     """
 
     steps: int | None
@@ -67,6 +68,7 @@ class Asked(TypedDict, total=False):
     temperature: float | None
     reference_guidance: float | None
     caption_guidance: float | None
+    mirrored: bool | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +83,7 @@ class Sampler:
         temperature: what the noise is multiplied by.
         reference_guidance: how much more than in training the reference counts.
         caption_guidance: how much more than in training the prompt counts.
+        mirrored: whether the painter averages with mirror images, which is no matter of sampling one.
     """
 
     steps: int
@@ -90,16 +93,30 @@ class Sampler:
     temperature: float = 1.0
     reference_guidance: float = 1.0
     caption_guidance: float = 1.0
+    mirrored: bool = False
+
+    @property
+    def averages(self) -> bool:
+        """Whether mirror images are painted: where asked for, and nothing is left to chance."""
+        return self.mirrored and self.temperature == 0
+
+    def views(self, pairs: Sequence[Pair]) -> list[Pair]:
+        """Return what is painted for some pairs: these, and behind them their mirror images where means are wanted."""
+        return [*pairs, *map(mirrored, pairs)] if self.averages else list(pairs)
 
     def sampling(
         self, backbone: Backbone, canvases: Sequence[Canvas], prompts: Sequence[str], seeds: Sequence[int]
     ) -> Iterator[Step]:
         """Sample canvases of one size."""
-        return sampling(backbone, canvases, prompts, seeds=seeds, **vars(self))
+        return sampling(backbone, canvases, prompts, seeds=seeds, **self._settings())
 
     def sampling_large(self, backbone: Backbone, large: Large, prompt: str, seed: int) -> Iterator[Step]:
         """Sample the tiles of one canvas."""
-        return sampling_large(backbone, large, prompt, seed=seed, **vars(self))
+        return sampling_large(backbone, large, prompt, seed=seed, **self._settings())
+
+    def _settings(self) -> dict[str, Any]:
+        """Return the settings that `sampling` and `sampling_large` know."""
+        return {name: value for name, value in vars(self).items() if name != "mirrored"}
 
 
 @dataclass(frozen=True, kw_only=True)

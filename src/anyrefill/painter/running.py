@@ -13,7 +13,7 @@ from anyrefill.sample import Large, Step, large_sheet, sheets
 from anyrefill.tasks import Finish
 from anyrefill.types import Panel, Sheet, SheetMask, Tokens
 
-__all__ = ["running"]
+__all__ = ["means", "running"]
 
 NO_REPAIR = "The colours were not repaired: no repair lowers the error of known pixels that it was not fitted to."
 NOTHING_KEPT = "The colours were not repaired: no pixel around the painted ones is kept."
@@ -22,8 +22,8 @@ NOTHING_KEPT = "The colours were not repaired: no pixel around the painted ones 
 def running(
     backbone: Backbone,
     request: Request,
-    canvas: Canvas,
-    prompt: str,
+    canvases: Sequence[Canvas],
+    prompts: Sequence[str],
     sampler: Sampler,
     *,
     seeds: Sequence[int],
@@ -36,16 +36,17 @@ def running(
     Args:
         backbone: the fill model.
         request: what to paint.
-        canvas: its pair and further references, stitched.
-        prompt: the task's, filled.
+        canvases: its pair and further references, stitched; behind it maybe its mirror image, which is averaged in.
+        prompts: the task's, filled, of each.
         sampler: how.
         seeds: of the noise.
         best_by: by which score of the repainted reference the best of all seeds is chosen; None keeps all.
         repair: whether colours are repaired where that helps.
         finish: what is done to the painting, in the size that comes out, before kept pixels are pasted.
     """
+    canvas = canvases[0]
     large = None if request.frame.tile is None else Large.of(canvas, request.frame.tile)
-    for step in _steps(backbone, canvas, large, prompt, sampler, seeds):
+    for step in _steps(backbone, canvases, large, prompts, sampler, seeds):
         if step.done < step.steps:
             yield Stage(done=step.done, total=step.steps)
             continue
@@ -56,29 +57,45 @@ def running(
             latents = latents[best : best + 1]
             notes.append(f"Of {len(seeds)} paintings that of seed {seeds[best]} repainted the reference best.")
         finished, covered = list[Panel](), torch.ones_like(canvas.mask) if large is None else large.covered()
-        for sheet in _decoded(backbone, canvas, large, latents):
-            panel, note = _repaired(canvas, sheet, covered) if repair else (canvas.panel(sheet), "")
+        painted = [canvas.panel(sheet) for sheet in _decoded(backbone, canvas, large, latents)]
+        for painting in means(painted, len(painted) // len(canvases)):
+            panel, note = _repaired(canvas, painting, covered) if repair else (painting, "")
             notes += [note] if note and note not in notes else []
             finished.append(pasted(finish(request.beside, request.frame.back(panel)), request.kept, request.mask))
         yield Stage(done=step.done, total=step.steps, panels=tuple(finished), notes=tuple(notes))
 
 
+def means(panels: Sequence[Panel], count: int) -> list[Panel]:
+    """Return so many panels: these, or each one's mean with the one of its mirror image that lies as far behind them.
+
+    Known as geometric self-ensemble: Lim et al. 2017, Enhanced Deep Residual Networks for Super-Resolution, 3.3.
+    """
+    if len(panels) == count:
+        return list(panels)
+    return [(panel + image.flip(-1)) / 2 for panel, image in zip(panels[:count], panels[count:], strict=True)]
+
+
 def _steps(
-    backbone: Backbone, canvas: Canvas, large: Large | None, prompt: str, sampler: Sampler, seeds: Sequence[int]
+    backbone: Backbone,
+    canvases: Sequence[Canvas],
+    large: Large | None,
+    prompts: Sequence[str],
+    sampler: Sampler,
+    seeds: Sequence[int],
 ) -> Iterator[Step]:
-    """Sample the canvas once for each seed, or its tiles once."""
+    """Sample the canvases once for each seed, or the tiles of one once."""
     if large is not None:
-        return sampler.sampling_large(backbone, large, prompt, seeds[0])
-    return sampler.sampling(backbone, [canvas], [prompt], seeds)
+        return sampler.sampling_large(backbone, large, prompts[0], seeds[0])
+    return sampler.sampling(backbone, canvases, prompts, list(seeds) * len(canvases))
 
 
-def _repaired(canvas: Canvas, sheet: Sheet, covered: SheetMask) -> tuple[Panel, str]:
+def _repaired(canvas: Canvas, panel: Panel, covered: SheetMask) -> tuple[Panel, str]:
     """Return the target with its colours repaired if that helps, and a sentence about it.
 
     The repair is fitted to kept pixels around the hole. The repainted reference is no substitute: repairs fitted to it
     pass their own test and make the target worse (`python -m benchmarks.colour`).
     """
-    panel, near = canvas.panel(sheet), ring(canvas.panel(canvas.mask)) * canvas.panel(covered)
+    near = ring(canvas.panel(canvas.mask)) * canvas.panel(covered)
     if not near.any():
         return panel, NOTHING_KEPT
     repair = fit_repair(panel, canvas.panel(canvas.pixels), near)

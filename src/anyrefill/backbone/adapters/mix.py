@@ -83,6 +83,7 @@ def agreed(paths: Sequence[Path]) -> Passport | None:
         prompt=join_prompts([passport.prompt for passport in passports]),
         temperature_paint=max(passport.temperature_paint for passport in passports),
         reference_guidance_paint=max(passport.reference_guidance_paint for passport in passports),
+        mirrored_paint=any(passport.mirrored_paint for passport in passports),
         steps_paint=max(asked) if all(asked := [passport.steps_paint or 0 for passport in passports]) else None,
     )
 

@@ -26,6 +26,7 @@ class Passport:
         steps_paint: how many Euler steps to paint with; None where nobody measured it.
         temperature_paint: what to multiply the noise by when painting; 0 where the answer is determined.
         reference_guidance_paint: how much more than in training the reference is to count when painting.
+        mirrored_paint: whether the mean with the mirror image's painting is to be handed out.
         height: of the training canvases, in pixels.
         width: of the training canvases, all panels, in pixels.
         references: panels of the training canvases beside the target.
@@ -54,6 +55,7 @@ class Passport:
     steps_paint: int | None = None
     temperature_paint: float = 1.0
     reference_guidance_paint: float = 1.0
+    mirrored_paint: bool = False
     height: int = 512
     width: int = 1024
     references: int = 1
