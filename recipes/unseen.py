@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from anyrefill import images
-from anyrefill.backbone.embedded import adapter_of
+from anyrefill.backbone.embedded import adapter_of, shipped
 from anyrefill.evaluate import evaluate, evaluating, finished
 from anyrefill.evaluate.report import Score, table
 from anyrefill.files import write_text
@@ -95,7 +95,7 @@ class Compared:
 
     def is_of(self, task: str) -> bool:
         """Return whether they are of the base that a task's shipped adapter is of."""
-        return self.base == base_of(adapter_of(task))
+        return task in shipped() and self.base == base_of(adapter_of(task))
 
 
 def is_withheld(task: str, caption: str) -> bool:
@@ -130,14 +130,14 @@ def misled(pairs: Sequence[Pair]) -> list[Pair]:
 def compare(task: str, options: argparse.Namespace) -> Compared:
     """Train both adapters of a task, ask them, and save pictures of what they made of the withheld words."""
     kinds, asked, columns = tests(task, options.limit), list[Asked](), dict[str, Sequence[Panel]]()
-    folder, count = pairs_of(task), options.pairs
+    folder, count, base = pairs_of(task), options.pairs, ""
     learners = {
         NEVER_MET: subset(folder, count, lambda line: not is_withheld(task, json.loads(line)["caption"]), "unmet"),
         MET: subset(folder, count),
     }
     for learner, pairs in learners.items():
         adapter = trained(task, pairs, f"{pairs.name}-{options.steps}-steps", options.steps)
-        painter = painter_of(task, adapter)
+        painter, base = painter_of(task, adapter), base_of(adapter)
         painter = replace(painter, task=replace(painter.task, judges=()))
         for words, given in kinds.items():
             report, painted = finished(evaluating(painter, given, baselines=False))
@@ -151,7 +151,7 @@ def compare(task: str, options: argparse.Namespace) -> Compared:
             asked.append(one)
             columns |= {learner: painted} if words == "withheld" else {}
     _save_sheet(task, kinds["withheld"], columns)
-    return Compared(steps=options.steps, pairs=count, base=base_of(adapter_of(task)), asked=tuple(asked))
+    return Compared(steps=options.steps, pairs=count, base=base, asked=tuple(asked))
 
 
 def _save_sheet(task: str, pairs: Sequence[Pair], columns: Mapping[str, Sequence[Panel]]) -> None:
