@@ -212,7 +212,7 @@ def test_bad_masks_are_refused(size: tuple[int, int], words: str, run: Run, tiny
         (("--adapter", "nothing.safetensors"), "There is no adapter nothing.safetensors"),
         (("--adapter", "grey.png"), "is not a whole safetensors file"),
         (("--box", "0,0,9"), "A box has four edges"),
-        (("--box", "left"), "A box is given as LEFT,TOP,RIGHT,BOTTOM in pixels, or as face, not as left"),
+        (("--box", "left"), "A box is given by its edges, left, top, right and bottom, or as face, not as left"),
         (("--mask",), "Missing value for argument '--mask'"),
     ],
 )

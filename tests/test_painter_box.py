@@ -63,6 +63,7 @@ def test_an_edge_rises_over_a_sixteenth_of_the_box() -> None:
 @pytest.mark.parametrize(
     ("box", "words"),
     [
+        ("head", "A box is given by its edges, left, top, right and bottom, or as face, not as head."),
         ((10, 10, 50), "A box has four edges, left, top, right and bottom, not 3."),
         ((-1, 0, 50, 50), "The box -1,0,50,50 is not inside of the picture, which is 112 x 80 px."),
         ((0, 0, 113, 50), "The box 0,0,113,50 is not inside of the picture, which is 112 x 80 px."),

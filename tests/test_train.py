@@ -124,9 +124,9 @@ def test_a_finished_run_hands_its_adapter_out_again(config: TrainConfig, whole: 
     out = tmp_path / "run"
     shutil.copytree(whole, out)
     (out / "adapter.safetensors").unlink()
-    list(training(replace(config, out=out, steps_paint=3, temperature_paint=0.5)))
+    list(training(replace(config, out=out, steps_paint=3, temperature_paint=0.5, mirrored_paint=True)))
     passport = read_passport(out / "adapter.safetensors")
-    assert (passport.steps_paint, passport.temperature_paint) == (3, 0.5)
+    assert (passport.steps_paint, passport.temperature_paint, passport.mirrored_paint) == (3, 0.5, True)
     again, before = (load_file(folder / "adapter.safetensors") for folder in (out, whole))
     assert again.keys() == before.keys()
     assert all(torch.equal(tensor, before[key]) for key, tensor in again.items())

@@ -1,8 +1,9 @@
 """`anyrefill paint`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
@@ -17,11 +18,7 @@ from anyrefill.cli.common import (
     tell,
     with_bar,
 )
-from anyrefill.errors import UserError
 from anyrefill.seeds import check_seed
-
-if TYPE_CHECKING:
-    from anyrefill.painter import BoxLike
 
 __all__ = ["Paint", "paint"]
 
@@ -166,14 +163,12 @@ def paint(options: Paint) -> None:
         print(out)
 
 
-def _box(text: str | None) -> "BoxLike | None":
-    """Return the box that is asked for; refuse words that are none."""
-    if text is None or text == "face":
-        return text
+def _box(text: str | None) -> Sequence[int] | str | None:
+    """Return the edges that are written, or the word as it is."""
     try:
-        return [int(edge) for edge in text.split(",")]
+        return text and [int(edge) for edge in text.split(",")]
     except ValueError:
-        raise UserError(f"A box is given as LEFT,TOP,RIGHT,BOTTOM in pixels, or as face, not as {text}.") from None
+        return text
 
 
 def _outs(options: Paint) -> list[Path]:

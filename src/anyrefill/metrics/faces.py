@@ -127,17 +127,20 @@ def face(panel: Panel) -> Face | None:
 def largest_face(panel: Panel) -> Edges | None:
     """Return where the largest face of a picture is, or None where no face is found; no weights are needed.
 
-    Faces are looked for in ever larger copies of the picture, since dlib finds none of less than 80 px.
+    Faces are looked for in ever larger copies of the picture, since dlib finds none of less than 80 px; one that is
+    half seen is taken where no copy shows one for sure.
 
     Raises:
         UserError: dlib is missing.
     """
-    detector = require("dlib", extra="faces").get_frontal_face_detector()
+    detector, half_seen = require("dlib", extra="faces").get_frontal_face_detector(), None
     for least in LOOKED_AT:
         pixels, scale = _resized(panel, least)
-        if found := _seen(detector, pixels):
-            return _edges(found[0][1], scale)
-    return None
+        for score, box in _seen(detector, pixels)[:1]:
+            if score > 0:
+                return _edges(box, scale)
+            half_seen = half_seen or _edges(box, scale)
+    return half_seen
 
 
 @lru_cache(maxsize=1)

@@ -1,12 +1,11 @@
 """A part of a picture painted as large as the panel, everything around it left as it is.
 
 A panel has few pixels, and a person who fills a small part of a photograph gets few of them. In a box around that part
-they get all. Ours; docs/tasks/photographs.md tells what it pays.
+they get all. Ours; recipes/boxes.py measures what it pays.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -20,8 +19,8 @@ from anyrefill.types import Panel
 
 __all__ = ["Around", "Box", "BoxLike", "box_in"]
 
-BoxLike = Sequence[int] | Literal["face"]
-"""(left, top, right, bottom) in pixels, or the head and shoulders of the largest face that dlib finds."""
+BoxLike = Sequence[int] | str
+"""(left, top, right, bottom) in pixels, or "face": head and shoulders of the largest face that dlib finds."""
 
 SOFT = 16
 """Sides of a box to the width of its soft edge."""
@@ -97,6 +96,8 @@ def box_in(picture: Image.Image, wanted: BoxLike) -> Box:
             missing.
     """
     if isinstance(wanted, str):
+        if wanted != "face":
+            raise UserError(f"A box is given by its edges, left, top, right and bottom, or as face, not as {wanted}.")
         return _around_face(images.fit(picture, (picture.height, picture.width), multiple=1).panel)
     if len(wanted) != 4:
         raise UserError(f"A box has four edges, left, top, right and bottom, not {len(wanted)}.")

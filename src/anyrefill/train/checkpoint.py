@@ -25,7 +25,7 @@ FREE = (
     "out", "pairs", "steps", "min_epochs", "save_every", "keep", "cache", "device",
     "validate_every", "samples", "track", "plan", "checkpointing", "steps_paint",
     "temperature_paint",
-    "reference_guidance_paint",
+    "reference_guidance_paint", "mirrored_paint",
 )  # fmt: skip
 """Settings that may change when a run goes on; where the pairs lie, too, since their manifest says what they are."""
 

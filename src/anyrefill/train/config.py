@@ -89,6 +89,8 @@ class TrainConfig:
     reference_guidance_paint: float = 1.0
     """How much more than in training the adapter asks the reference to count when it paints; 1.5 to 3 where much is
     left open, as from depth to a photograph."""
+    mirrored_paint: bool = False
+    """Whether the adapter asks for the mean with the mirror image's painting, which takes a temperature of 0."""
     quiet: float = 0.0
     """Share of samples trained from nothing, sigma 1 without noise, which is how painting begins at temperature 0."""
     caption_dropout: float = 0.1

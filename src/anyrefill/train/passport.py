@@ -31,6 +31,7 @@ def passport_of(
         steps_paint=config.steps_paint,
         temperature_paint=config.temperature_paint,
         reference_guidance_paint=config.reference_guidance_paint,
+        mirrored_paint=config.mirrored_paint,
         height=caches[0].height,
         width=caches[0].width,
         references=caches[0].references,
