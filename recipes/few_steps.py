@@ -56,8 +56,7 @@ arrow tells which way is better; the last column is what the shipped adapter ask
 --temperature T --reference-guidance W` overrules. Made by `python -m recipes.few_steps`.
 """
 BEFORE = """
-\\* With the adapters of the base before, of 157,000 canvases; rows with "-" are older still, some of the painting
-as the model left it.
+\\* With other weights than those that ship now.
 """
 
 
