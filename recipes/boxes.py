@@ -16,8 +16,10 @@ import torch
 from tqdm import tqdm
 
 from anyrefill import images
+from anyrefill.backbone.precision import fast_dtype
 from anyrefill.cli.evaluate import painter_of
 from anyrefill.evaluate import held_out_pairs
+from anyrefill.evaluate.scoring import judged, score
 from anyrefill.judges import lpips_background
 from anyrefill.metrics import rmse
 from anyrefill.pairs import Pair
@@ -78,14 +80,13 @@ def square_around(mask: Mask) -> tuple[int, int, int, int]:
 
 def scored(way: str, painted: Sequence[Panel], pairs: Sequence[Pair]) -> Boxed:
     """Return what a way of painting left."""
-    both = list(zip(painted, pairs, strict=True))
-    seen = [value for panel, pair in both if (value := lpips_background(panel, pair)) == value]
-    return Boxed(way=way, rmse=fmean(rmse(panel, pair.target) for panel, pair in both), background=fmean(seen))
+    both = [(panel, pair.target) for panel, pair in zip(painted, pairs, strict=True)]
+    return Boxed(way=way, rmse=score(rmse, both).mean, background=judged(lpips_background, painted, pairs).mean)
 
 
 def measured(name: str, limit: int) -> Ways:
     """Paint and score a task's people, whole and in boxes."""
-    painter = painter_of(BOXED[name])
+    painter = painter_of(BOXED[name], dtype=fast_dtype())
     pairs = held_out_pairs(painter.task, painter.size, limit=limit)
     boxes = [square_around(pair.mask) for pair in pairs if pair.mask is not None]
     boxed = [

@@ -130,14 +130,17 @@ def misled(pairs: Sequence[Pair]) -> list[Pair]:
 def compare(task: str, options: argparse.Namespace) -> Compared:
     """Train both adapters of a task, ask them, and save pictures of what they made of the withheld words."""
     kinds, asked, columns = tests(task, options.limit), list[Asked](), dict[str, Sequence[Panel]]()
-    folder, count, base = pairs_of(task), options.pairs, ""
+    folder, count = pairs_of(task), options.pairs
     learners = {
         NEVER_MET: subset(folder, count, lambda line: not is_withheld(task, json.loads(line)["caption"]), "unmet"),
         MET: subset(folder, count),
     }
-    for learner, pairs in learners.items():
-        adapter = trained(task, pairs, f"{pairs.name}-{options.steps}-steps", options.steps)
-        painter, base = painter_of(task, adapter), base_of(adapter)
+    learnt = {
+        learner: trained(task, pairs, f"{pairs.name}-{options.steps}-steps", options.steps)
+        for learner, pairs in learners.items()
+    }
+    for learner, adapter in learnt.items():
+        painter = painter_of(task, adapter)
         painter = replace(painter, task=replace(painter.task, judges=()))
         for words, given in kinds.items():
             report, painted = finished(evaluating(painter, given, baselines=False))
@@ -151,7 +154,7 @@ def compare(task: str, options: argparse.Namespace) -> Compared:
             asked.append(one)
             columns |= {learner: painted} if words == "withheld" else {}
     _save_sheet(task, kinds["withheld"], columns)
-    return Compared(steps=options.steps, pairs=count, base=base, asked=tuple(asked))
+    return Compared(steps=options.steps, pairs=count, base=base_of(learnt[MET]), asked=tuple(asked))
 
 
 def _save_sheet(task: str, pairs: Sequence[Pair], columns: Mapping[str, Sequence[Panel]]) -> None:

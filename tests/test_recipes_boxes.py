@@ -27,15 +27,19 @@ def test_a_square_holds_what_is_marked(marked: tuple[int, int, int, int], expect
     assert boxes.square_around(mask) == expected
 
 
+def lpips_background(_painted: torch.Tensor, _pair: Pair) -> float:
+    return 0.25
+
+
 def test_both_ways_are_scored_against_the_target(monkeypatch: pytest.MonkeyPatch) -> None:
     mask = torch.zeros(1, 64, 64)
     mask[:, 16:48, 16:48] = 1
     given = random_panel(64, 64, 1)
     pair = Pair(reference=given, target=torch.where(mask.bool(), -given, given), mask=mask, caption="an old man")
     copying = Painter(backbone=TinyFill(), task=replace(tasks.get("deblur"), name="age"), size=(64, 64), steps=1)
-    monkeypatch.setattr(boxes, "painter_of", lambda _name: copying)
+    monkeypatch.setattr(boxes, "painter_of", lambda _name, dtype: copying)
     monkeypatch.setattr(boxes, "held_out_pairs", lambda _task, _size, limit: [pair] * limit)
-    monkeypatch.setattr(boxes, "lpips_background", lambda *_: 0.25)
+    monkeypatch.setattr(boxes, "lpips_background", lpips_background)
     found = boxes.measured("age", 2)
     assert (found.pairs, found.side, [one.way for one in found.ways]) == (2, 0.5, ["whole", "in a box"])
     whole, boxed = found.ways

@@ -77,7 +77,7 @@ def load(
     passport = agreed([path for path, _ in found])
     wanted = together == "in-turn" and len(several) == len(found) > 1
     in_turn = wanted and _can_take_turns(several, found, placement)
-    task = _one_after_the_other(several) if in_turn else _at_once(several)
+    task = _joined(several, several[-1]) if in_turn else _at_once(several)
     model = FluxFill.load(
         base,
         device=placement.loads_on,
@@ -183,13 +183,8 @@ def _at_once(several: Sequence[Task]) -> Task:
     return _joined(several, first)
 
 
-def _one_after_the_other(several: Sequence[Task]) -> Task:
-    """Return several tasks as one that take turns: the last one's answer is handed out, read as its own and scored."""
-    return _joined(several, several[-1])
-
-
 def _joined(several: Sequence[Task], like: Task) -> Task:
-    """Return several tasks as one with the answer of one of them."""
+    """Return several tasks as one with the answer of one of them: of the last, where they take turns."""
     if len(several) == 1:
         return like
     return replace(
