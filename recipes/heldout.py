@@ -6,7 +6,7 @@
     python -m recipes.world.scenes --split train --count 16000 --seed 2 --subjects
     python -m recipes.world.scenes --split test --count 500 --seed 3 --subjects     # people and rooms: world/render.py
     python -m recipes.heldout                              # up to 128 pairs a task in ~/.cache/anyrefill/heldout
-    python -m recipes.heldout --split train                # up to 2000 (MORE: up to 16,000) in .../pairs/TASK-train
+    python -m recipes.heldout --split train                # up to 2000 (MORE: up to 6000) in .../pairs/TASK-train
     python -m recipes.heldout --split train --task age
 
 A folder that is there already is left alone: remove it to make it anew. Every photograph, cut-out, emoji, person, room
@@ -33,6 +33,7 @@ from recipes.world.canvases import TONES
 from recipes.world.coloured import coloured_pairs
 from recipes.world.deep import deep_photos
 from recipes.world.fetch import WORLD
+from recipes.world.marked import marked_photos
 from recipes.world.scenes import bank
 
 OUT = {"train": WORLD.parent / "pairs", "test": WORLD.parent / "heldout"}
@@ -77,6 +78,20 @@ def two_view_pairs(split: str, seed: int) -> Iterator[Pair]:
 subjects = partial(photos, subjects=True)
 
 
+def silhouettes(split: str, seed: int) -> Iterator[Pair]:
+    """Yield scenes of subjects and their silhouettes.
+
+    To train on, as many scenes on any background, whose caption tells what is the subject, and a photograph that
+    U2-Net-p marked after every four.
+    """
+    chosen = made("image-to-segment", subjects)(split, seed)
+    if split == "test":
+        return chosen
+    anywhere = made("image-to-segment", photos)(split, seed)
+    found = made("image-to-segment", partial(marked_photos, seed=seed))(split, seed)
+    return render_pairs.in_turn([chosen, anywhere, chosen, anywhere, found])
+
+
 def named_colours(split: str, seed: int) -> Iterator[Pair]:
     """Yield scenes whose caption names the colour that their subject is to take."""
     return coloured_pairs(subjects(split), seed)
@@ -117,7 +132,7 @@ ages = partial(anywhere, render_pairs.age_edits)
 genders = partial(anywhere, render_pairs.gender_edits)
 
 SOURCES: Mapping[str, Source] = {
-    "image-to-segment": made("image-to-segment", subjects),
+    "image-to-segment": silhouettes,
     "colorization": colour_pairs,
     "deblur": made("deblur", photos),
     "canny-to-image": made("canny-to-image", photos),
@@ -136,8 +151,8 @@ SOURCES: Mapping[str, Source] = {
 
 TASKS = tuple(SOURCES)
 COUNTS = {"train": 2000, "test": 128}
-MORE = {("image-to-segment", "train"): 16_000, ("image-to-depth", "train"): 4000} | {
-    (task, "train"): 6000 for task in ("age", "gender", "relight")
+MORE = {("image-to-depth", "train"): 4000} | {
+    (task, "train"): 6000 for task in ("image-to-segment", "age", "gender", "relight")
 }
 """Where `COUNTS` do not do."""
 

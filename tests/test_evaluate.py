@@ -75,6 +75,31 @@ def test_progress_comes_between_two_judges() -> None:
     assert heard == [0, 2, 2, 4, 4, 6], "psnr, then the judge, of every row"
 
 
+def test_a_specialist_is_asked_about_the_references_and_scored_beside() -> None:
+    def halved(reference: Panel) -> Panel:
+        return reference * 0.5
+
+    task = Task(name="t", summary="", specialist=halved)
+    stages = list(evaluating(copying(task), some_pairs()))
+    assert [(stage.done, stage.total) for stage in stages if stage.doing == "asking halved"] == [
+        (n, 4) for n in (1, 2, 3, 4)
+    ]
+    row = stages[-1].report.rows[-1] if stages[-1].report else None
+    assert row is not None
+    assert row.name == "a network made for it, halved"
+    assert row.scores[0].values == pytest.approx([psnr(pair.reference * 0.5, pair.target) for pair in some_pairs()])
+    assert row.name not in means(evaluate(copying(task), some_pairs(), baselines=False))
+
+
+def test_a_specialist_that_is_not_here_says_so_in_its_row() -> None:
+    def lost(reference: Panel) -> Panel:
+        raise UserError("There are no weights.")
+
+    report = evaluate(copying(Task(name="t", summary="", specialist=lost)), some_pairs())
+    assert [score.note for score in report.rows[-1].scores] == ["There are no weights."]
+    assert "There are no weights." in report.to_markdown()
+
+
 def test_baselines_can_be_left_out_and_one_pair_has_none_to_shuffle_with() -> None:
     names = ["painted", "copy of the reference", "its mean colour"]
     assert list(means(evaluate(copying(), some_pairs(), baselines=False))) == names

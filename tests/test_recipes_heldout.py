@@ -1,6 +1,7 @@
 """Folders of pairs: every task has a source, splits do not mix, and what gives no pair is left out."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -90,6 +91,18 @@ def test_renders_and_stages_take_turns(mixed: list[bool], name: str) -> None:
     mixed[0] = False
     captions = [pair.caption for pair in islice(heldout.SOURCES[name]("train", 0), 2)]
     assert captions == ["photo 100", "photo 101"]
+
+
+def test_silhouettes_to_train_on_stand_on_any_background_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def named(name: str) -> Callable[..., Iterator[Photo]]:
+        return lambda split, seed=0: (replace(a_photo(0), caption=f"{name} {split} {index}") for index in range(9))
+
+    for name in ("photos", "subjects", "marked_photos"):
+        monkeypatch.setattr(heldout, name, named(name))
+    taught = [pair.caption for pair in islice(heldout.silhouettes("train", 0), 10)]
+    turns = "subjects 0, photos 0, subjects 1, photos 1, marked_photos 0, subjects 2, photos 2, subjects 3, photos 3"
+    assert taught == [turn.replace(" ", " train ", 1) for turn in [*turns.split(", "), "marked_photos 1"]]
+    assert [pair.caption for pair in heldout.silhouettes("test", 0)] == [f"subjects test {index}" for index in range(9)]
 
 
 def a_pair(caption: str) -> Pair:

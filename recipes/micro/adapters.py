@@ -65,7 +65,7 @@ in_one_step = partial(Setting, paint=1, quiet=0.8, ema=0.99, temperature=0.0)
 """A setting of what is painted in one step without noise."""
 
 SETTINGS = {
-    "image-to-segment": in_one_step(steps=2500, pairs=12_000, mean=3.0, std=2.0),
+    "image-to-segment": in_one_step(steps=1200, pairs=6000, mean=3.0, std=2.0),
     "deblur": Setting(steps=400, pairs=1600, mean=2.5, std=2.0, paint=2),
     "colorization": Setting(steps=500, pairs=2000, mean=2.5, std=2.0, paint=10, quiet=0.5, ema=0.99),
     "canny-to-image": Setting(steps=350, pairs=1600, paint=10, heed=2.0),

@@ -74,6 +74,16 @@ def read_cutout(source: Source, side: int = 256) -> Image.Image | None:
     return image if min(image.size) >= 24 else None
 
 
+def random_crop(image: Image.Image, random: np.random.Generator, to: int) -> Image.Image:
+    """Return a random square of a picture, mirrored half of the time, in `to` by `to` pixels."""
+    side = max(to * 3 // 4, int(min(image.size) * random.uniform(0.3, 1.0)))
+    x = int(random.integers(0, image.width - side + 1))
+    y = int(random.integers(0, image.height - side + 1))
+    filter_ = Image.Resampling.BOX if side > 2 * to else Image.Resampling.BICUBIC
+    crop = image.crop((x, y, x + side, y + side)).resize((to, to), filter_)
+    return crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if random.random() < 0.5 else crop
+
+
 def tinted(image: Image.Image, random: np.random.Generator) -> Image.Image:
     """Return an RGBA object in other colours: hue by up to 30 degrees, saturation, gamma and gain of each channel."""
     hue, saturation, value = image.convert("RGB").convert("HSV").split()
@@ -125,12 +135,7 @@ class Composer:
             pixels, caption = view(self.places, random, SIDE)
             return Image.fromarray(pixels), caption
         image, caption = self.photos[random.integers(len(self.photos))]
-        side = max(SIDE * 3 // 4, int(min(image.size) * random.uniform(0.3, 1.0)))
-        x = int(random.integers(0, image.width - side + 1))
-        y = int(random.integers(0, image.height - side + 1))
-        filter_ = Image.Resampling.BOX if side > 2 * SIDE else Image.Resampling.BICUBIC
-        crop = image.crop((x, y, x + side, y + side)).resize((SIDE, SIDE), filter_)
-        return (crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if random.random() < 0.5 else crop), caption
+        return random_crop(image, random, SIDE), caption
 
     def pick(self, random: np.random.Generator) -> tuple[Image.Image, str]:
         """Return a random object and its caption; one in four is drawn, `OTHERS` are others where there are any."""

@@ -14,10 +14,10 @@ from anyrefill.errors import UserError
 from anyrefill.evaluate.baselines import copied, flat, shuffled, without_reference
 from anyrefill.evaluate.goals import IN_FULL, PAINTED, RAW
 from anyrefill.evaluate.report import Report, Row, Score
-from anyrefill.evaluate.scoring import Rule, is_extractor, parts_of, rules, score, scoring
+from anyrefill.evaluate.scoring import Rule, is_extractor, parts_of, rules, score, scoring, unscored
 from anyrefill.painter import STEPS, Asked, Painter
 from anyrefill.pairs import Pair, PairFolder
-from anyrefill.tasks import Task, as_painted
+from anyrefill.tasks import Specialist, Task, as_painted
 from anyrefill.types import Panel, Size
 
 __all__ = [
@@ -74,7 +74,7 @@ def evaluate(
         bare: the same backbone without the adapter; by default the painter's own, for as long as it takes.
         baselines: whether to paint in 20 steps as well, where the adapter asks for fewer, from another pair's
             reference, which shows what the reference is worth, from none, where a part of the target is known, and
-            without the adapter.
+            without the adapter; and to ask the task's specialist, where it has one.
         steps: Euler steps.
         guidance: distilled guidance strength.
         seed: of the first pair's noise; the next pair's is one more, and so on.
@@ -130,6 +130,8 @@ def evaluating(
                 yield Progress(done=done, total=total)
         seconds = seconds or perf_counter() - began
     ways = list(_ways(answers, pairs, painter.task))
+    if baselines and painter.task.specialist is not None:
+        ways.append((yield from _asked(painter.task.specialist, pairs)))
     total = len(ways) * len(rules(painter.task))
     rows = yield from _scored(ways, pairs, painter.task, total)
     dtype: torch.dtype | None = getattr(painter.backbone, "dtype", None)
@@ -281,11 +283,25 @@ class _Way:
         name: what the table calls it.
         panels: the answers.
         asks: which rules it is scored by.
+        note: why there are no answers.
     """
 
     name: str
     panels: Sequence[Panel]
     asks: Callable[[Rule], bool] = lambda _: True
+    note: str = ""
+
+
+def _asked(specialist: Specialist, pairs: Sequence[Pair]) -> Generator[Progress, None, _Way]:
+    """Yield after every answer of a specialist; return all of them, or why it cannot be asked here."""
+    name, panels = f"a network made for it, {specialist.__name__}", list[Panel]()
+    try:
+        for pair in pairs:
+            panels.append(specialist(pair.reference))
+            yield Progress(done=len(panels), total=len(pairs), doing=f"asking {specialist.__name__}")
+    except UserError as error:
+        return _Way(name=name, panels=(), note=str(error))
+    return _Way(name=name, panels=panels)
 
 
 def _scored(
@@ -295,7 +311,7 @@ def _scored(
     done, rows = 0, list[Row]()
     for way in ways:
         found: list[Score] = []
-        for one in scoring(way.panels, pairs, task, way.asks):
+        for one in unscored(task, way.note) if way.note else scoring(way.panels, pairs, task, way.asks):
             found.append(one)
             done += 1
             yield Progress(done=done, total=total, doing=SCORING)

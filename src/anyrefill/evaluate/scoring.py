@@ -1,6 +1,7 @@
 """From painted panels to the rows of a report."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from math import nan
 
 from torch import Tensor
@@ -14,7 +15,7 @@ from anyrefill.pairs import Pair
 from anyrefill.tasks import Task
 from anyrefill.types import Panel
 
-__all__ = ["is_extractor", "judged", "parts_of", "rules", "score", "scoring"]
+__all__ = ["is_extractor", "judged", "parts_of", "rules", "score", "scoring", "unscored"]
 
 Rule = Callable[..., object]
 """A metric, a judge or a distance."""
@@ -41,6 +42,11 @@ def scoring(
         yield judged(judge, panels, pairs) if asks(judge) else _none(judge)
     for distance in task.distances:
         yield apart(distance, panels, pairs) if asks(distance) else _none(distance)
+
+
+def unscored(task: Task, note: str) -> Iterator[Score]:
+    """Yield an empty score by every rule of the task, which says why."""
+    return (replace(_none(rule), note=note) for rule in rules(task))
 
 
 def rules(task: Task) -> tuple[Rule, ...]:

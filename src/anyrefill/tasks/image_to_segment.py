@@ -12,12 +12,12 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import interpolate
 
-from anyrefill.metrics import iou
+from anyrefill.metrics import iou, subject
 from anyrefill.pairs import Pair, Photo
 from anyrefill.tasks import Task, white_on_black
 from anyrefill.types import Panel
 
-__all__ = ["cut_out", "decode", "make", "task"]
+__all__ = ["cut_out", "decode", "make", "task", "u2netp"]
 
 LEAST = -0.25
 """Brightness in [-1, 1] from which a pixel is the subject's. A model that is unsure paints grey, and a subject that is
@@ -73,6 +73,15 @@ def cut_out(reference: Panel, painted: Panel) -> Panel:
     return white_on_black(whole > 0.5)
 
 
+def u2netp(reference: Panel) -> Panel:
+    """Return the silhouette of what U2-Net-p, a network made to find subjects, takes for the photograph's.
+
+    Raises:
+        UserError: weights or onnxruntime are missing.
+    """
+    return white_on_black(subject(reference))
+
+
 task = Task(
     name="image-to-segment",
     summary="photograph -> silhouette of its subject, white on black",
@@ -81,6 +90,7 @@ task = Task(
     finish=cut_out,
     decode=decode,
     metrics=(iou,),
+    specialist=u2netp,
     pairs=6125,
     steps=15_000,
 )
