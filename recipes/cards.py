@@ -98,7 +98,10 @@ FURTHER = {
         "age+gender": "With age in one picture",
     },
     "relight": {"relight-photographs": "Photographs whose new light is computed"},
-    "image-to-segment": {"image-to-segment-any-background": "On any background"},
+    "image-to-segment": {
+        "image-to-segment-any-background": "On any background",
+        "image-to-segment-photographs": "In photographs on which nothing was pasted, beside what U2-Net-p marks",
+    },
 }
 """Other sheets of held-out pairs, by task."""
 

@@ -88,8 +88,13 @@ def silhouettes(split: str, seed: int) -> Iterator[Pair]:
     if split == "test":
         return chosen
     anywhere = made("image-to-segment", photos)(split, seed)
+    return render_pairs.in_turn([chosen, anywhere, chosen, anywhere, marked_pairs(split, seed)])
+
+
+def marked_pairs(split: str, seed: int) -> Iterator[Pair]:
+    """Yield crops of photographs and the silhouettes that U2-Net-p marks in them, named by their photograph."""
     found = made("image-to-segment", partial(marked_photos, seed=seed))(split, seed)
-    return render_pairs.in_turn([chosen, anywhere, chosen, anywhere, found])
+    return (replace(pair, extra={"photograph": pair.caption}) for pair in found)
 
 
 def named_colours(split: str, seed: int) -> Iterator[Pair]:
@@ -222,9 +227,11 @@ TESTS: Mapping[str, Source] = {
     "relight-photographs": photographs_relit,
     "gender-described": partial(render_pairs.gender_pairs, described=1.0),
     "image-to-segment-any-background": made("image-to-segment", photos),
+    "image-to-segment-photographs": marked_pairs,
 }
 """Held-out pairs that no adapter is trained on: of the autoencoder and the bare backbone, of two adapters at once, of
-captions that tell of the hair, too, and of silhouettes on backgrounds that may have a subject of their own."""
+captions that tell of the hair, too, and of silhouettes on backgrounds that may have a subject of their own or in
+photographs on which nothing was pasted."""
 
 
 def main() -> None:

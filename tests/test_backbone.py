@@ -231,6 +231,44 @@ def test_broken_settings_are_refused(copied: Path) -> None:
         FluxFill.load(copied)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("panel", "128"), ("guidance", "high"), ("squares_only", 1), ("panel", True)]
+)
+def test_settings_of_another_kind_are_refused(copied: Path, key: str, value: object) -> None:
+    (copied / "anyrefill.json").write_text(json.dumps({key: value}))
+    with pytest.raises(UserError, match=f"anyrefill.json is damaged: its {key} cannot be {value!r}"):
+        FluxFill.load(copied)
+
+
+@pytest.mark.parametrize(
+    ("file", "sentence"),
+    [
+        ("scheduler/scheduler_config.json", "cannot read the scheduler of"),
+        ("tokenizer/tokenizer.json", "cannot read the tokenizer of"),
+        ("tokenizer_2/tokenizer.json", "cannot read the tokenizer_2 of"),
+    ],
+)
+def test_a_damaged_part_without_weights_is_refused(copied: Path, file: str, sentence: str) -> None:
+    (copied / file).write_text("version https://git-lfs.github.com/spec/v1")
+    with pytest.raises(UserError, match=sentence):
+        FluxFill.load(copied)
+
+
+def test_an_autoencoder_that_does_not_tell_its_latents_is_refused(copied: Path) -> None:
+    path = copied / "vae" / "config.json"
+    path.write_text(
+        json.dumps({key: kept for key, kept in json.loads(path.read_text()).items() if key != "latent_channels"})
+    )
+    with pytest.raises(UserError, match=r"is damaged: its vae/config.json has no latent_channels"):
+        FluxFill.load(copied)
+
+
+@pytest.mark.parametrize("name", ["models/my--flux", "models/flux-"])
+def test_a_name_that_the_hub_refuses_is_told(name: str) -> None:
+    with pytest.raises(UserError, match=f"cannot fetch {name!r}, which is no folder here either"):
+        FluxFill.load(name)
+
+
 def test_latents_must_match_the_autoencoder(copied: Path) -> None:
     rewrite(copied / "transformer" / "config.json", out_channels=32)
     with pytest.raises(UserError, match="transformer and autoencoder differ in their latents"):

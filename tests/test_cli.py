@@ -1,5 +1,6 @@
 """The command line as scripts see it: what is read right, what is refused, and how."""
 
+import errno
 import functools
 import json
 import os
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -383,6 +385,27 @@ def test_a_full_disk_is_told(unbuffered: str) -> None:
         environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=environment, text=True, check=False)
     refused((done.returncode, "", done.stderr), "Cannot write what is printed: No space left on device.")
+
+
+@pytest.mark.parametrize("words", ["CUDA out of memory. Tried to allocate", "[enforce fail] can't allocate memory"])
+def test_memory_that_does_not_do_is_told(run: Run, monkeypatch: pytest.MonkeyPatch, words: str) -> None:
+    def fail(said: str) -> None:
+        raise RuntimeError(said)
+
+    command = cli.COMMANDS["tasks"]
+    monkeypatch.setitem(cli.COMMANDS, "tasks", replace(command, run=lambda _: fail(words)))
+    refused(run("tasks"), "The memory does not hold this: smaller pictures")
+    monkeypatch.setitem(cli.COMMANDS, "tasks", replace(command, run=lambda _: fail("a bug")))
+    with pytest.raises(RuntimeError, match="a bug"):
+        run("tasks")
+
+
+def test_a_folder_that_may_not_be_read_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/root/adapters")
+
+    monkeypatch.setitem(cli.COMMANDS, "tasks", replace(cli.COMMANDS["tasks"], run=fail))
+    refused(run("tasks"), "Cannot read /root/adapters: Permission denied.")
 
 
 def test_a_name_that_stdout_lacks_is_printed_all_the_same() -> None:

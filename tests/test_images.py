@@ -438,3 +438,49 @@ def test_contact_sheet_places_its_panels() -> None:
 def test_an_empty_contact_sheet_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one panel"):
         images.contact_sheet([[]])
+
+
+def exif_of(*entries: tuple[int, int, int, bytes]) -> bytes:
+    """Return an EXIF block of (tag, type, count, up to four bytes of value)."""
+    packed = b"".join(struct.pack("<HHI4s", *entry) for entry in entries)
+    return b"Exif\0\0II*\0" + struct.pack("<IH", 8, len(entries)) + packed + bytes(4)
+
+
+@pytest.mark.parametrize("tag", [0x0100, 0x011A], ids=["a width in letters", "a resolution in letters"])
+def test_exif_that_keeps_no_rule_still_turns_the_picture(tag: int, tmp_path: Path) -> None:
+    upright = (0x0112, 3, 1, b"\6\0")
+    for name, entries in (("plain", [upright]), ("odd", [(tag, 2, 4, b"abc\0"), upright])):
+        Image.fromarray(ramp8()).save(tmp_path / f"{name}.png", exif=exif_of(*entries))
+    turned = images.load(tmp_path / "odd.png")
+    assert turned.size == ramp8().shape[:2]
+    assert np.array_equal(np.asarray(turned), np.asarray(images.load(tmp_path / "plain.png")))
+
+
+def swapped_profile() -> bytes:
+    """Return the profile of a screen whose red is sRGB's green, and the other way round."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    red, green = (profile.index(tag, 128) for tag in (b"rXYZ", b"gXYZ"))
+    profile[red : red + 4], profile[green : green + 4] = profile[green : green + 4], profile[red : red + 4]
+    return bytes(profile).replace("sRGB".encode("utf-16-be"), "swap".encode("utf-16-be"))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+def test_colours_of_a_profile_become_srgb(mode: str, tmp_path: Path) -> None:
+    Image.new("RGB", (32, 32), (255, 0, 0)).convert(mode).save(tmp_path / "a.png", icc_profile=swapped_profile())
+    assert np.asarray(images.load(tmp_path / "a.png")).mean(axis=(0, 1)) == pytest.approx([0, 255, 0], abs=3)
+
+
+@pytest.mark.parametrize("profile", [b"no profile", ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()])
+def test_a_broken_profile_and_srgb_itself_change_nothing(profile: bytes, tmp_path: Path) -> None:
+    Image.fromarray(ramp8()).convert("RGB").save(tmp_path / "a.png", icc_profile=profile)
+    assert np.array_equal(
+        np.asarray(images.load(tmp_path / "a.png")), np.asarray(Image.fromarray(ramp8()).convert("RGB"))
+    )
+
+
+@pytest.mark.parametrize("suffix", images.WRITABLE)
+def test_what_is_written_keeps_its_pixels_and_jpeg_nearly(suffix: str, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+    images.save(Image.fromarray(pixels), tmp_path / f"a{suffix}")
+    lost = np.abs(np.asarray(images.load(tmp_path / f"a{suffix}")).astype(int) - pixels).max()
+    assert lost <= (8 if suffix in (".jpg", ".jpeg") else 0)

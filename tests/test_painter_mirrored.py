@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -61,6 +62,23 @@ def test_guesses_and_tiles_are_not(painter: Painter) -> None:
     assert torch.equal(painter.batch(pairs, temperature=1.0)[0], plain.batch(pairs, temperature=1.0)[0])
     large = images.to_pil(random_panel(64, 96))
     assert painter(large, way="tiles").tobytes() == plain(large, way="tiles").tobytes()
+
+
+@pytest.mark.parametrize(
+    ("asked", "way", "sentence"),
+    [
+        ({"temperature": 1.0}, "stretch", "Mirror images are averaged only where the painting begins without noise"),
+        ({}, "tiles", "Mirror images are not averaged in tiles."),
+    ],
+)
+def test_where_they_are_not_a_sentence_says_so(
+    painter: Painter, asked: dict[str, float], way: Literal["stretch", "tiles"], sentence: str
+) -> None:
+    request = painter.prepare(images.to_pil(random_panel(64, 96)), way=way)
+    *_, last = painter.fulfilling(request, **asked)  # type: ignore[arg-type]
+    assert [note for note in last.notes if note.startswith(sentence)]
+    *_, plain = painter.fulfilling(request, mirrored=False, **asked)  # type: ignore[arg-type]
+    assert not [note for note in plain.notes if "irror" in note]
 
 
 def test_what_is_kept_stays_bit_for_bit(painter: Painter) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from anyrefill import Pair, PairFolder, UserError, images, write_pairs
 from anyrefill.files import whole
+from anyrefill.pairs import mirrored
 from panels import random_panel
 
 SIZES = st.sampled_from([(16, 16), (32, 16), (16, 48)])
@@ -55,6 +56,18 @@ def assert_same(read: Pair, written: Pair) -> None:
         assert torch.equal(read.mask, written.mask)
     assert read.caption == written.caption
     assert read.extra == written.extra
+
+
+@pytest.mark.parametrize("words", ["light from the left", "Left of a RIGHT wing, left", "nowhere, alright"])
+def test_a_mirror_exchanges_left_and_right(words: str) -> None:
+    pair = Pair(reference=random_panel(16, 16, 0), target=random_panel(16, 16, 1), caption=words)
+    other = mirrored(pair)
+    swapped = {
+        "light from the left": "light from the right",
+        "Left of a RIGHT wing, left": "Right of a LEFT wing, right",
+    }
+    assert other.caption == swapped.get(words, words)
+    assert mirrored(other).caption == words
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

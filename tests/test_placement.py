@@ -2,6 +2,7 @@
 
 from functools import partialmethod
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -65,8 +66,11 @@ def test_steps_call_nothing_that_waits(tiny: Path, attention: Attention) -> None
     assert waiting <= set(called[:first])
 
 
-def test_a_placed_painter_keeps_no_copy_of_weights_and_no_factors(as_micro: Path) -> None:
-    painter = load("colorization", placement=Placement(offload="idle"))
+@pytest.mark.parametrize("offload", ["idle", "no"])
+def test_a_placed_painter_keeps_no_copy_of_weights_and_no_factors(
+    as_micro: Path, offload: Literal["idle", "no"]
+) -> None:
+    painter = load("colorization", placement=Placement(offload=offload), for_good=offload == "no")
     backbone = painter.backbone
     assert isinstance(backbone, FluxFill)
     assert painter.merged is None

@@ -14,7 +14,7 @@ from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5Tokeniz
 from anyrefill.backbone import Attention, Condition, Field, MaskRule, Text, call_by_call, engine
 from anyrefill.backbone.fingerprint import fingerprint
 from anyrefill.backbone.folder import Folder
-from anyrefill.backbone.loading import load_part
+from anyrefill.backbone.loading import load_part, load_tokenizer
 from anyrefill.backbone.precision import default_dtype
 from anyrefill.backbone.quantized import Quantize
 from anyrefill.backbone.reader import Reader
@@ -126,11 +126,11 @@ class FluxFill:
             if self._device.type == "cpu":  # a CPU decodes 1.2 to 1.4 times faster so, the same to rounding
                 cast(Any, self._vae.decoder).to(memory_format=torch.channels_last)
         if "text_encoder" in parts and self._clip is None:
-            tokenizer = CLIPTokenizer.from_pretrained(self._folder.path / "tokenizer")
+            tokenizer = load_tokenizer(CLIPTokenizer, self._folder, "tokenizer")
             encoder = self._loaded(CLIPTextModel, "text_encoder")
             self._clip = Reader(encoder=encoder, tokenizer=tokenizer, length=tokenizer.model_max_length)
         if "text_encoder_2" in parts and self._t5 is None:
-            tokenizer = T5Tokenizer.from_pretrained(self._folder.path / "tokenizer_2")
+            tokenizer = load_tokenizer(T5Tokenizer, self._folder, "tokenizer_2")
             encoder = self._loaded(T5EncoderModel, "text_encoder_2")
             self._t5 = Reader(encoder=encoder, tokenizer=tokenizer, length=self._length)
 

@@ -2,9 +2,9 @@
 
 import json
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, cast, get_type_hints
 
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
@@ -53,11 +53,19 @@ class Settings:
 
     @classmethod
     def read(cls, path: Path) -> "Settings":
-        """Read the file; one that is not there has nothing to say, and keys unknown here are for others."""
+        """Read the file; one that is not there has nothing to say, and keys unknown here are for others.
+
+        Raises:
+            UserError: it is no JSON, or a value is of another kind than its key's.
+        """
         if not path.exists():
             return cls()
-        known = {field.name for field in fields(cls)}
-        return cls(**{key: value for key, value in _read_json(path).items() if key in known})
+        kinds = get_type_hints(cls)
+        told = {key: value for key, value in _read_json(path).items() if key in kinds}
+        for key, value in told.items():
+            if isinstance(value, bool) != (kinds[key] is bool) or not isinstance(value, kinds[key]):
+                raise UserError(f"{path} is damaged: its {key} cannot be {value!r}")
+        return cls(**told)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +116,8 @@ class Folder:
     def _check_transformer(self) -> None:
         """Refuse a transformer that does not read noisy latents, masked latents and mask."""
         transformer, vae = self.config("transformer"), self.config("vae")
+        if missing := [key for key in ("latent_channels", "block_out_channels") if key not in vae]:
+            raise UserError(f"{self.name} is damaged: its vae/{CONFIGS['vae']} has no {missing[0]}")
         latents = 4 * vae["latent_channels"]
         expected, found = 2 * latents + 256, transformer.get("in_channels")
         if transformer.get("_class_name") != "FluxTransformer2DModel" or found != expected:
@@ -120,9 +130,12 @@ class Folder:
 
     def _check_schedule(self) -> None:
         """Refuse a scheduler whose sigmas are not those of ``flow.schedule``."""
-        scheduler = cast(
-            FlowMatchEulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler.from_pretrained(self.path / "scheduler")
-        )
+        folder = self.path / "scheduler"
+        try:
+            scheduler = cast(FlowMatchEulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler.from_pretrained(folder))
+        except (OSError, ValueError, TypeError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(f"cannot read the scheduler of {self.name}: {reason}") from error
         for tokens in (256, 4096):
             sigmas = torch.tensor(flow.schedule(4, tokens), dtype=torch.float32)
             if not torch.allclose(_scheduled(scheduler, 4, tokens), sigmas, atol=1e-6, rtol=0):
@@ -163,6 +176,6 @@ def _download(hub_id: str) -> Path:
     try:
         files = [f"{part}/*" for part in PARTS]
         return Path(snapshot_download(hub_id, allow_patterns=["anyrefill.json", *files]))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"cannot fetch {hub_id!r}, which is no folder here either, from the hub: {reason}") from error

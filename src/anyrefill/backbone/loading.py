@@ -7,15 +7,17 @@ from typing import Any, TypeVar, cast
 import torch
 from safetensors import SafetensorError
 from torch import nn
+from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from anyrefill.backbone.folder import Folder
 from anyrefill.backbone.quantized import Quantize, quantization
 from anyrefill.errors import UserError
 
-__all__ = ["load_part"]
+__all__ = ["load_part", "load_tokenizer"]
 
 ModelT = TypeVar("ModelT", bound=nn.Module)
+TokenizerT = TypeVar("TokenizerT", bound=PreTrainedTokenizerBase)
 
 
 def load_part(
@@ -52,6 +54,24 @@ def load_part(
     if missing := sorted(report["missing_keys"]):
         raise UserError(f"the {part} of {folder.name} is incomplete: it lacks {missing[0]} ({len(missing)} in all)")
     return model.eval().requires_grad_(False).to(device)
+
+
+def load_tokenizer(kind: type[TokenizerT], folder: Folder, part: str) -> TokenizerT:
+    """Load a tokenizer.
+
+    Args:
+        kind: of tokenizer.
+        folder: of the base.
+        part: its folder in there.
+
+    Raises:
+        UserError: a file of it is damaged.
+    """
+    try:
+        return cast(Any, kind).from_pretrained(folder.path / part, local_files_only=True)
+    except Exception as error:  # the Rust library behind it raises that itself
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"cannot read the {part} of {folder.name}: {reason}") from error
 
 
 @contextmanager

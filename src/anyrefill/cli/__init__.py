@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from errno import ENAMETOOLONG, ENOSPC
+from errno import EACCES, ENAMETOOLONG, ENOSPC
 from itertools import dropwhile, takewhile
 from typing import Any, NoReturn
 
@@ -31,8 +31,11 @@ from anyrefill.errors import UserError
 
 __all__ = ["COMMANDS", "Command", "main"]
 
-TOLD = {ENAMETOOLONG: "read", ENOSPC: "write"}
+TOLD = {EACCES: "read", ENAMETOOLONG: "read", ENOSPC: "write"}
 """Errors of the system that are nobody's bug, and what could not be done."""
+
+SMALLER = "smaller pictures, fewer of them at once, --offload and fewer bits (--weights) take less"
+"""What to do where memory ran out."""
 
 SPINS = "10000"
 """How long GNU's OpenMP lets a thread look for work before it sleeps. By its own default two threads hinder each other
@@ -81,15 +84,29 @@ def main(argv: Sequence[str] | None = None) -> None:
     except BrokenPipeError:  # whoever read what is printed has left, as head does
         _drop_output()
         sys.exit(141)
-    except OSError as error:
-        if error.errno not in TOLD:
+    except (OSError, RuntimeError) as error:
+        told = _out_of_memory(error) if isinstance(error, RuntimeError) else _of_the_system(error)
+        if not told:
             raise
-        if error.filename is None:
-            _drop_output()
-        _fail(f"Cannot {TOLD[error.errno]} {error.filename or 'what is printed'}: {error.strerror}.")
+        _fail(told)
     except KeyboardInterrupt:
         print("anyrefill: stopped.", file=sys.stderr)
         sys.exit(130)
+
+
+def _of_the_system(error: OSError) -> str:
+    """Return what to say of an error that is nobody's bug, or nothing."""
+    if error.errno not in TOLD:
+        return ""
+    if error.filename is None:
+        _drop_output()
+    return f"Cannot {TOLD[error.errno]} {error.filename or 'what is printed'}: {error.strerror}."
+
+
+def _out_of_memory(error: RuntimeError) -> str:
+    """Return what to say where torch ran out of memory, or nothing."""
+    ran_out = any(words in str(error) for words in ("out of memory", "can't allocate memory"))
+    return f"The memory does not hold this: {SMALLER}." if ran_out else ""
 
 
 def _run(words: Sequence[str]) -> None:

@@ -38,6 +38,7 @@ VARIANTS = {
     "gender-in-photographs": "gender",
     "relight-photographs": "relight",
     "image-to-segment-any-background": "image-to-segment",
+    "image-to-segment-photographs": "image-to-segment",
 }
 """Other held-out pairs of a task. --all evaluates these and mixes where their pairs are there."""
 
@@ -48,8 +49,8 @@ class Evaluate:
 
     task: Positional[Annotated[str | None, arg(metavar="[TASK]")]] = None
     """A name from `anyrefill tasks`, a .py file that defines one, other pairs of a task (age-in-photographs,
-    gender-described, gender-in-photographs, relight-photographs, image-to-segment-any-background), or backbone: what it
-    can do without an adapter."""
+    gender-described, gender-in-photographs, relight-photographs, image-to-segment-any-background,
+    image-to-segment-photographs), or backbone: what it can do without an adapter."""
     pairs: Positional[Annotated[Path | None, arg(metavar="[PAIRS]")]] = None
     """A folder of pairs; by default ~/.cache/anyrefill/heldout/TASK."""
     all: bool = False

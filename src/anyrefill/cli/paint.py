@@ -127,6 +127,7 @@ def paint(options: Paint) -> None:
         attention=options.attention,
         solver=options.solver,
         together=options.together,
+        for_good=True,
         placement=Placement(
             device=options.device, weights=options.weights, offload=options.offload, compiled=options.compiled
         ),

@@ -164,7 +164,7 @@ def _refuse_unfit(task: Task, pairs: Sequence[Pair]) -> None:
 
 
 def shown_by(pair: Pair, place: int) -> tuple[str, object]:
-    """Return the person, room or stage that a pair shows, as its extra tells, else its own place."""
+    """Return the person, room, stage or photograph that a pair shows, as its extra tells, else its own place."""
     return next(((kind, pair.extra[kind]) for kind in SHOWN if kind in pair.extra), ("pair", place))
 
 
@@ -203,7 +203,7 @@ def refuse_missing(task: str) -> None:
         )
 
 
-SHOWN = ("person", "room", "stage")
+SHOWN = ("person", "room", "stage", "photograph")
 """Keys of a pair's extra: two pairs with the same value of one are not independent of each other."""
 
 SCORING = "scoring"

@@ -43,6 +43,7 @@ def load(
     solver: Solver = "euler",
     placement: Placement | None = None,
     together: Together = "in-turn",
+    for_good: bool = False,
 ) -> Painter:
     """Load a backbone and the adapter of a task.
 
@@ -62,6 +63,8 @@ def load(
             unless another is said, on what the one before it painted. At once all act together (arXiv 2502.11158,
             figure 10), and so they do, which is noted, where one is a prompt, a part of the target is kept, or the
             placement merges them for good.
+        for_good: merge the adapter without keeping a copy of what it changes, for which FLUX.1 takes up to 11 GB of
+            main memory in bfloat16; `evaluate` needs it for its row "without the adapter".
 
     Raises:
         UserError: there is no such task, backbone, adapter or attention, the adapter belongs to another backbone,
@@ -87,7 +90,7 @@ def load(
     )
     add_adapters(model, at_once(found))
     loras = adapter_names(model.transformer)
-    merged = None if in_turn else _merged(model, found, placement)
+    merged = None if in_turn else _merged(model, found, keeps=_plain(placement) and not for_good)
     trained = known_attention(passport.attention) if passport else "full"
     asked = trained if attention is None else known_attention(attention)
     place(model, placement, asked)
@@ -127,13 +130,13 @@ def _plain(placement: Placement) -> bool:
     return placement == Placement(device=placement.device)
 
 
-def _merged(model: FluxFill, found: Sequence[tuple[Path, float | None]], placement: Placement) -> Merged | None:
-    """Merge adapters, and return the way back: none out of weights that get smaller, wait elsewhere or are compiled."""
+def _merged(model: FluxFill, found: Sequence[tuple[Path, float | None]], *, keeps: bool) -> Merged | None:
+    """Merge adapters, and return the way back where it is kept, as none can be beside a prompt."""
     kinds = {read_passport(path).kind for path, _ in found}
-    if kinds == {"lora"} and _plain(placement):
+    if kinds == {"lora"} and keeps:
         return merge(model)
     if "lora" in kinds:
-        merge_for_good(model)  # beside a prompt, too, which a way back would leave in
+        merge_for_good(model)
     return None
 
 

@@ -205,10 +205,12 @@ class Painter:
         canvases = [self._canvas(view) for view in views]
         prompts = [self.task.fill_prompt(view.caption) for view in views]
         self._act()
-        yield from running(
+        notes = sampler.unaveraged(in_tiles=bool(request.frame.tile))
+        for stage in running(
             self.backbone, request, canvases, prompts, sampler, seeds=seeds, best_by=best_by, repair=repair,
             finish=self.finish,
-        )  # fmt: skip
+        ):  # fmt: skip
+            yield replace(stage, notes=(*stage.notes, *notes)) if stage.panels else stage
 
     def _act(self) -> None:
         """Let the adapters of this painter act, where others may have acted before."""

@@ -100,6 +100,12 @@ class Sampler:
         """Whether mirror images are painted: where asked for, and nothing is left to chance."""
         return self.mirrored and self.temperature == 0
 
+    def unaveraged(self, *, in_tiles: bool) -> tuple[str, ...]:
+        """Return the sentence that tells why mirror images are not averaged, where that was asked for."""
+        if self.mirrored and self.temperature != 0:
+            return ("Mirror images are averaged only where the painting begins without noise (temperature 0).",)
+        return ("Mirror images are not averaged in tiles.",) if self.mirrored and in_tiles else ()
+
     def views(self, pairs: Sequence[Pair]) -> list[Pair]:
         """Return what is painted for some pairs: these, and behind them their mirror images where means are wanted."""
         return [*pairs, *map(mirrored, pairs)] if self.averages else list(pairs)

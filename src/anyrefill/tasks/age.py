@@ -10,7 +10,7 @@ What is handed out is the reference itself wherever the painting hardly differs 
 from anyrefill.judges import identity_dlib, lpips_background
 from anyrefill.metrics import lpips_alex, psnr, rmse, ssim
 from anyrefill.tasks import Task
-from anyrefill.tasks.deblur import blur
+from anyrefill.tasks.deblur import blur_widely
 from anyrefill.types import Panel
 
 __all__ = ["keep_unchanged", "task"]
@@ -27,7 +27,7 @@ def keep_unchanged(reference: Panel, painted: Panel) -> Panel:
 
     Both are blurred before they are compared: fine detail that the autoencoder lost is no edit, and comes back.
     """
-    apart = (blur(painted - reference, min(painted.shape[1:]) / REACH).abs() / 2).mean(dim=0, keepdim=True)
+    apart = (blur_widely(painted - reference, min(painted.shape[1:]) / REACH).abs() / 2).mean(dim=0, keepdim=True)
     return reference + ((apart - SAME) / (OTHER - SAME)).clamp(0, 1) * (painted - reference)
 
 

@@ -10,7 +10,7 @@ What is handed out has the painting's light and the fine detail of the reference
 from anyrefill.judges import identity_dlib, lpips_background
 from anyrefill.metrics import lpips_alex, psnr, rmse, ssim
 from anyrefill.tasks import Task
-from anyrefill.tasks.deblur import blur
+from anyrefill.tasks.deblur import blur_widely
 from anyrefill.types import Panel
 
 __all__ = ["keep_detail", "task"]
@@ -28,7 +28,7 @@ def keep_detail(reference: Panel, painted: Panel) -> Panel:
     """
     before, after = (reference + 1) / 2, (painted + 1) / 2
     sigma = min(painted.shape[1:]) / FINE
-    dark, lit = blur(before, sigma), blur(after, sigma)
+    dark, lit = blur_widely(before, sigma), blur_widely(after, sigma)
     ratio = ((lit + FLOOR) / (dark + FLOOR)).clamp(0, MOST)
     return (2 * (lit + ratio * (before - dark)) - 1).clamp(-1, 1)
 

@@ -108,5 +108,7 @@ def _opened(path: Path) -> Generator[safe_open, None, None]:
     try:
         with safe_open(path, framework="pt") as file:
             yield file
+    except OSError as error:
+        raise UserError(f"Cannot read {path}: {error.strerror or error}.") from error
     except SafetensorError as error:
         raise UserError(f"{path} is not a whole safetensors file: {error}") from error
