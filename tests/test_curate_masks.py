@@ -3,6 +3,7 @@
 import pickle
 import zipfile
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -177,6 +178,12 @@ def test_views_of_one_scene_are_paired(scenes: Path) -> None:
     assert len(curate.list_views(curate.find_photos(scenes), per_scene=1)) == 2
     with pytest.raises(UserError, match="No folder holds two photographs"):
         curate.list_views(curate.find_photos(scenes)[:1])
+
+
+@pytest.mark.parametrize("count", [2, 3, 7])
+def test_two_views_are_found_by_their_index(count: int) -> None:
+    found = [views._two_of(count, index) for index in range(count * (count - 1) // 2)]
+    assert found == list(combinations(range(count), 2))
 
 
 @pytest.mark.parametrize(("window", "fits"), [(0.75, True), (0.5, False), (1.0, False)])

@@ -5,6 +5,7 @@ import math
 import os
 import shutil
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -23,7 +24,7 @@ from anyrefill.backbone.fill import FluxFill
 from anyrefill.errors import UserError
 from anyrefill.pairs import Pair, write_pairs
 from anyrefill.train import Cached, Note, Step, TrainConfig, rate, store, train, training
-from anyrefill.train.checkpoint import Checkpoint
+from anyrefill.train.checkpoint import Checkpoint, State
 from anyrefill.train.data import _rows, draw, steps_of
 from anyrefill.train.log import Entry, curve
 from anyrefill.train.masters import Masters
@@ -77,6 +78,21 @@ def test_a_run_that_was_closed_goes_on_bit_for_bit(config: TrainConfig, whole: P
 def test_two_checkpoints_are_kept(whole: Path) -> None:
     names = ("state-0000002.pt", "state-0000004.pt")
     assert states(whole) == sorted([*names, *(f"{name}.sha256" for name in names)])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of files are Unix's")
+def test_a_disk_that_is_full_at_a_checkpoint_is_told(config: TrainConfig, tmp_path: Path) -> None:
+    import resource
+
+    state = State(step=1, parameters=[torch.zeros(10**5)], average=[], optimizer={})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10**5, before[1]))
+    try:
+        with pytest.raises(UserError, match=r"Cannot write .*state-0000001.pt: File too large"):
+            Checkpoint(replace(config, out=tmp_path), "pairs", "base").save(state)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list((tmp_path / "checkpoints").iterdir()) == []
 
 
 def test_a_damaged_checkpoint_falls_back(config: TrainConfig, whole: Path, tmp_path: Path) -> None:

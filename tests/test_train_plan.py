@@ -14,6 +14,7 @@ from anyrefill.backbone.adapters.lora import inject
 from anyrefill.backbone.adapters.prompt import room_for
 from anyrefill.backbone.fill import FluxFill
 from anyrefill.backbone.flux import FLUX, FLUX_TRANSFORMER
+from anyrefill.backbone.folder import Folder
 from anyrefill.backbone.latents import image_ids
 from anyrefill.pairs import Pair, write_pairs
 from anyrefill.train import TrainConfig, train
@@ -131,6 +132,26 @@ def test_a_prompt_keeps_less_than_a_lora() -> None:
     lora, prompt = count(tiny_config(), **sizes), count(tiny_config(), **sizes, tokens=5)
     assert prompt.trained == 5 * 24
     assert 0 < prompt.kept < lora.kept
+
+
+def test_a_further_reference_counts() -> None:
+    sizes = {"rank": 2, "targets": "paper", "panel": 64, "text": 24, "dtype": torch.float32, "fused": True}
+    one, two = count(tiny_config(), **sizes), count(tiny_config(), **sizes, references=2)
+    assert two.forward > 1.2 * one.forward
+    assert two.kept > 1.2 * one.kept
+
+
+@pytest.mark.parametrize("more", [0, 2])
+def test_a_plan_counts_the_references_that_pairs_have(tiny: Path, tmp_path: Path, more: int) -> None:
+    panel = random_panel(64, 64)
+    write_pairs([Pair(reference=panel, target=panel, more=(panel,) * more)], tmp_path / "pairs")
+    config = TrainConfig(task="deblur", pairs=tmp_path / "pairs", out=tmp_path, backbone=str(tiny))
+    text = Folder.find(tiny).settings.max_sequence_length
+    expected = count(
+        Folder.find(tiny).config("transformer"), rank=config.rank, targets=config.targets, panel=64, text=text,
+        dtype=torch.float32, fused=True, references=1 + more,
+    )  # fmt: skip
+    assert plan(config).counted.forward == expected.forward
 
 
 def test_the_plan_is_printed_and_nothing_is_written(

@@ -223,6 +223,6 @@ def _alpha(path: Path) -> Image.Image | None:
     with Image.open(path) as picture:
         if not picture.has_transparency_data:
             return None
-        alpha = ImageOps.exif_transpose(picture).convert("RGBA").getchannel("A")
+        alpha = images.upright(picture).convert("RGBA").getchannel("A")
     low, high = cast("tuple[int, int]", alpha.getextrema())
     return alpha if low < 128 <= high else None

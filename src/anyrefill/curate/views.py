@@ -5,10 +5,10 @@ measured by a matcher: the hull of the matches that agree on one epipolar geomet
 where that is smaller. Matches never reach the rim of what is visible in both, so this is less than the true overlap.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -188,12 +188,21 @@ def _with_hole(
     return replace(outcome, pair=pair, parameters={**outcome.parameters, "hole": hole.kind})
 
 
+def _two_of(count: int, index: int) -> tuple[int, int]:
+    """Return the places of the two that `itertools.combinations` gives at an index, without making those before."""
+    first, left = 0, index
+    while left >= count - 1 - first:
+        left -= count - 1 - first
+        first += 1
+    return first, first + 1 + left
+
+
 def _draw(scene: Sequence[Source], most: int, seed: int) -> list[Views]:
     """Return pairs of one scene, in order, each in a direction of its own."""
     generator = generator_of(seed)
-    pairs = list(combinations(scene, 2))
-    if len(pairs) > most:
-        pairs = [pairs[index] for index in sorted(torch.randperm(len(pairs), generator=generator)[:most].tolist())]
+    total = math.comb(len(scene), 2)
+    chosen = range(total) if total <= most else sorted(torch.randperm(total, generator=generator)[:most].tolist())
+    pairs = [(scene[first], scene[second]) for first, second in (_two_of(len(scene), index) for index in chosen)]
     turned = (torch.rand(len(pairs), generator=generator) < 0.5).tolist()
     return [
         Views(reference=b if turn else a, target=a if turn else b) for (a, b), turn in zip(pairs, turned, strict=True)

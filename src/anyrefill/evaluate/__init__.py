@@ -1,5 +1,6 @@
 """Evaluation: a painter's scores on pairs that no training saw, beside what needs no model to reach."""
 
+import json
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -165,7 +166,8 @@ def _refuse_unfit(task: Task, pairs: Sequence[Pair]) -> None:
 
 def shown_by(pair: Pair, place: int) -> tuple[str, object]:
     """Return the person, room, stage or photograph that a pair shows, as its extra tells, else its own place."""
-    return next(((kind, pair.extra[kind]) for kind in SHOWN if kind in pair.extra), ("pair", place))
+    told = {kind: json.dumps(pair.extra[kind], sort_keys=True) for kind in SHOWN if pair.extra.get(kind) is not None}
+    return next(iter(told.items()), ("pair", place))
 
 
 def heldout(task: str) -> Path:

@@ -89,8 +89,8 @@ class Report:
         reference_guidance: how much more than in training the reference counted.
         mirrored: whether paintings of mirror images were averaged in.
         caption_guidance: how much more than in training the prompt counted.
-        shown: how many people, rooms or stages the pairs show, over which intervals are drawn then; 0 where each pair
-            stands for itself.
+        shown: how many people, rooms, stages or photographs the pairs show, over which intervals are drawn then; 0
+            where each pair stands for itself.
     """
 
     task: str
@@ -111,9 +111,9 @@ class Report:
         """Return the same with intervals over groups of pairs that are not independent of each other.
 
         Args:
-            groups: which one each pair belongs to; nothing changes where all differ.
+            groups: which one each pair belongs to; nothing changes where all differ, or all are the same.
         """
-        if len(set(groups)) == len(groups):
+        if len(set(groups)) in (1, len(groups)):
             return self
 
         def again(score: Score) -> Score:
@@ -144,7 +144,7 @@ class Report:
         noise += "mirror image averaged in, " if self.mirrored else ""
         heed = "" if self.reference_guidance == 1 else f"reference guidance {self.reference_guidance:g}, "
         heed += "" if self.caption_guidance == 1 else f"caption guidance {self.caption_guidance:g}, "
-        shown = f" of {self.shown} people, rooms or stages" if self.shown else ""
+        shown = f" of {self.shown} people, rooms, stages or photographs" if self.shown else ""
         heading = (
             f"{self.task}: {self.count} pairs{shown}, {self.steps} steps, {noise}{heed}guidance {self.guidance:g}, "
             f"seed {self.seed}, {self.seconds:.2f} s a picture{f', {self.dtype}' if self.dtype else ''}"

@@ -117,10 +117,10 @@ def colourfulness_error(painted: Panel, target: Panel) -> float:
 def colourfulness_ratio(painted: Panel, target: Panel) -> float:
     """Return M(painted) / M(target), see `colourfulness`; 1 is best, below it colours are too dull.
 
-    Infinite beside a target that is exactly grey, where no ratio says anything.
+    nan beside a target that is exactly grey, where no ratio says anything.
     """
     wanted = colourfulness(target)
-    return colourfulness(painted) / wanted if wanted else math.inf
+    return colourfulness(painted) / wanted if wanted else math.nan
 
 
 def _decibel(mse: float) -> float:

@@ -9,10 +9,8 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import torch
-from PIL import Image, UnidentifiedImageError
 from torch import Generator
 
 from anyrefill import images
@@ -23,9 +21,6 @@ __all__ = ["Bucket", "Turn", "buckets_of", "sizes_for", "turn_of"]
 
 ASPECTS = (1 / 2, 2 / 3, 3 / 4, 1.0, 4 / 3, 3 / 2, 2.0)
 """Height over width of the panels."""
-
-EXIF_ORIENTATION, FIRST_TURNED = 0x0112, 5
-"""Where EXIF says how a picture lies, and from which value on height and width change places."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +63,7 @@ def buckets_of(pairs: PairFolder, panel: int) -> list[Bucket]:
     """
     sizes, lines = sizes_for(panel), dict[Size, list[int]]()
     for line, row in enumerate(pairs.rows):
-        height, width = _native(row.reference)
+        height, width = images.native_size(row.reference)
         nearest = min(sizes, key=lambda size: abs(math.log(size[0] / size[1]) - math.log(height / width)))
         lines.setdefault(nearest, []).append(line)
     largest_first = sorted(lines.items(), key=lambda entry: -len(entry[1]))
@@ -104,18 +99,6 @@ def _part(pairs: PairFolder, size: Size, lines: Sequence[int]) -> PairFolder:
     part = copy(pairs)
     part.size, part.rows = size, tuple(pairs.rows[line] for line in lines)
     return part
-
-
-def _native(path: Path) -> Size:
-    """Return a picture's height and width, as EXIF turns it, without decoding it."""
-    try:
-        with Image.open(path) as picture:
-            width, height = picture.size
-            turned = picture.getexif().get(EXIF_ORIENTATION, 1) >= FIRST_TURNED
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
-        picture = images.load(path)  # reads it in spite of all, or says in a sentence what is wrong
-        return picture.height, picture.width
-    return (width, height) if turned else (height, width)
 
 
 def _rounded(side: float) -> int:

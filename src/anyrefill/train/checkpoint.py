@@ -100,7 +100,7 @@ class Checkpoint:
         """
         path = self.folder / f"state-{state.step:07}.pt"
         with whole(path) as part:
-            torch.save({"run": json.dumps(self.run), **vars(state)}, part)
+            _write({"run": json.dumps(self.run), **vars(state)}, part)
             write_text(_sidecar(path), f"{file_digest(part)}  {path.name}\n")
         older = [other for other in self._newest_first() if other.name < path.name]  # a later one is a damaged one
         for old in older[self.keep - 1 :]:
@@ -120,6 +120,17 @@ class Checkpoint:
         changed = sorted(key for key, value in self.run.items() if run.get(key, DEFAULTS.get(key, value)) != value)
         if changed:
             raise UserError(f"{path} is of a run with another {', '.join(changed)}; give another --out.")
+
+
+def _write(content: Mapping[str, Any], path: Path) -> None:
+    """Write by torch; what hinders it is raised as the system's own error, which torch hides behind one of its own."""
+    try:
+        with path.open("wb") as file:
+            torch.save(dict(content), file)
+    except RuntimeError as error:
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from error
+        raise
 
 
 def _sidecar(path: Path) -> Path:

@@ -51,6 +51,7 @@ def count(
     dtype: torch.dtype,
     fused: bool,
     tokens: int = 0,
+    references: int = 1,
 ) -> Counted:
     """Count one forward and backward pass of one canvas.
 
@@ -63,7 +64,9 @@ def count(
         dtype: of base and activations.
         fused: attention as on a GPU, whose scores are never kept, instead of ours for CPUs.
         tokens: of a prompt that is trained instead of a LoRA; what CLIP keeps for them is left out.
+        references: panels left of the target.
     """
+    width = (references + 1) * panel
     with torch.device("meta"):
         model = cast(FluxTransformer2DModel, FluxTransformer2DModel.from_config(config))
         nn.Module.to(model, dtype)  # diffusers' own `to` only warns
@@ -71,11 +74,11 @@ def count(
         trained = _trained(model, rank, targets, tokens, dtype)
         meter = _Meter(model)
         with FlopCounterMode(display=False) as flops, _fused_attention(), meter:
-            out = _forward(model, panel, text, dtype, fused=fused, tuned=tokens > 0)
+            out = _forward(model, panel, width, text, dtype, fused=fused, tuned=tokens > 0)
         forward = flops.get_total_flops()
         with FlopCounterMode(display=False) as flops:
             out.sum().backward()
-    inputs = (image_ids(panel, 2 * panel).shape[0] + text) * model.inner_dim * dtype.itemsize
+    inputs = (image_ids(panel, width).shape[0] + text) * model.inner_dim * dtype.itemsize
     blocks = len(model.transformer_blocks) + len(model.single_transformer_blocks)
     return Counted(
         base=base,
@@ -99,19 +102,19 @@ def _trained(model: FluxTransformer2DModel, rank: int, targets: str, tokens: int
 
 
 def _forward(
-    model: FluxTransformer2DModel, panel: int, text: int, dtype: torch.dtype, *, fused: bool, tuned: bool
+    model: FluxTransformer2DModel, height: int, width: int, text: int, dtype: torch.dtype, *, fused: bool, tuned: bool
 ) -> Tensor:
     """Predict the velocity of one canvas: diffusers' way, or ours on CPUs; a tuned prompt's pooled vector learns."""
-    ids, config = image_ids(panel, 2 * panel).to("meta"), model.config
+    ids, config = image_ids(height, width).to("meta"), model.config
     tokens = torch.empty(1, len(ids), config["in_channels"], dtype=dtype)
     words = torch.empty(1, text, config["joint_attention_dim"], dtype=dtype)
     pooled = torch.empty(1, config["pooled_projection_dim"], dtype=dtype, requires_grad=tuned)
     one = torch.ones(1)
     if not fused:
         kernels.make_fast(model)
-        width = config["attention_head_dim"]
-        table = torch.empty(text + len(ids), width, dtype=dtype)
-        rope = (table, table.clone(), torch.empty(width, width, dtype=dtype))
+        wide = config["attention_head_dim"]
+        table = torch.empty(text + len(ids), wide, dtype=dtype)
+        rope = (table, table.clone(), torch.empty(wide, wide, dtype=dtype))
         return kernels.forward(model, tokens, words, pooled, one, one, rope)
     guidance = one if config["guidance_embeds"] else None
     return model(

@@ -176,6 +176,7 @@ def plan(config: TrainConfig) -> Plan:
         rank=config.rank,
         targets=config.targets,
         panel=settings.panel,
+        references=1 + len(buckets[0].pairs.rows[0].more),
         text=settings.max_sequence_length,
         dtype=dtype,
         tokens=(config.tokens or room_in(encoders.places)) if config.kind == "prompt" else 0,
