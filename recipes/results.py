@@ -62,7 +62,8 @@ from the reference's by dlib's network of faces (0.6 between strangers on photog
 of gender, with captions that tell of hair and beard, too, which the reference cannot show; age-in-photographs and
 gender-in-photographs show the same people placed in photographs, and the light of relight-photographs is computed
 ([data](data.md)). image-to-segment-photographs are crops on which nothing was pasted; what U2-Net-p marks in the whole
-photograph is taken for the truth, while its own row there is of the crop alone. age+gender is painted in turn, as `paint` does; "all adapters at once" is the paper's way.
+photograph is taken for the truth, while its own row there is of the crop alone. age+gender is painted in turn, as
+`paint` does; "all adapters at once" is the paper's way.
 
 What more pretraining pays (`python -m recipes.pretraining`; micro has seen 245,000 canvases):
 ![copying](images/pretraining-copying.svg) ![inpainting](images/pretraining-inpainting.svg)
