@@ -44,6 +44,8 @@ Source = Callable[[str, int], Iterator[Pair]]
 def photos(split: str, *, subjects: bool = False) -> Iterator[Photo]:
     """Yield a bank's scenes as photographs of 128 pixels with exact foregrounds."""
     folder = bank(split, subjects=subjects)
+    if not folder.is_dir():
+        raise SystemExit(f"There is no bank of scenes {folder}: see the commands at the head of recipes/heldout.py.")
     pixels, masks = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("pixels", "masks"))
     for index, caption in enumerate(json.loads((folder / "captions.json").read_text())):
         window = (index, slice(16, 144), slice(16, 144))

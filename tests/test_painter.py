@@ -53,6 +53,11 @@ def test_pictures_are_fitted_to_the_panel_and_it_is_said_so() -> None:
     )
 
 
+def test_tiles_are_no_advice_for_a_picture_below_the_panels_size() -> None:
+    request = copying().prepare(a_picture(24, 20))
+    assert request.notes[-1] == "The painting is resized back to 24 x 20 px."
+
+
 def test_what_was_not_used_is_said() -> None:
     painter = copying()
     assert painter.prepare(a_picture()).notes == ()

@@ -57,6 +57,12 @@ def test_what_gives_no_pair_is_left_out(name: str) -> None:
     assert next(pair.caption for pair in heldout.made(name, some_photos)("test", 0)) == "photo 100"
 
 
+def test_a_bank_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(heldout, "bank", lambda split, subjects: tmp_path / split)
+    with pytest.raises(SystemExit, match="There is no bank of scenes .*test: see the commands"):
+        next(heldout.photos("test"))
+
+
 def test_a_folder_is_written_once(tmp_path: Path) -> None:
     source = heldout.made("super-resolution", some_photos)
     heldout.write(source("train", 0), "some", 3, tmp_path / "pairs")

@@ -140,9 +140,9 @@ def test_a_finished_run_hands_its_adapter_out_again(config: TrainConfig, whole: 
     out = tmp_path / "run"
     shutil.copytree(whole, out)
     (out / "adapter.safetensors").unlink()
-    list(training(replace(config, out=out, steps_paint=3, temperature_paint=0.5, mirrored_paint=True)))
+    list(training(replace(config, out=out, steps_paint=3, temperature_paint=0.0, mirrored_paint=True)))
     passport = read_passport(out / "adapter.safetensors")
-    assert (passport.steps_paint, passport.temperature_paint, passport.mirrored_paint) == (3, 0.5, True)
+    assert (passport.steps_paint, passport.temperature_paint, passport.mirrored_paint) == (3, 0.0, True)
     again, before = (load_file(folder / "adapter.safetensors") for folder in (out, whole))
     assert again.keys() == before.keys()
     assert all(torch.equal(tensor, before[key]) for key, tensor in again.items())
@@ -281,6 +281,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(config: TrainConfig, tmp_path: 
         ({"start_from": "no-such-adapter"}, "no-such-adapter"),
         ({"draws": 3}, "--batch 2 must be a multiple of --draws 3"),
         ({"attention": "clean_ref", "region": "whole"}, "needs --region painted"),
+        ({"mirrored_paint": True}, "--mirrored-paint takes --temperature-paint 0"),
         ({"attention": "clean_ref", "checkpointing": True}, "--checkpointing works with --attention full alone"),
         ({"attention": "clean_ref", "compile": True}, "--compile works with --attention full alone"),
         ({"alpha": 0.0}, "--alpha must be above 0, not 0.0"),

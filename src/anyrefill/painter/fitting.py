@@ -71,7 +71,8 @@ class Frame:
         if self.fitted == self.native:
             return ""
         back = f"The painting is resized back to {self.native[1]} x {self.native[0]} px"
-        return f"{back}." if self.tile else f"{back}; tiles would paint it as large as it is."
+        larger = all(mine >= fitted for mine, fitted in zip(self.native, self.fitted, strict=True))
+        return f"{back}; tiles would paint it as large as it is." if larger and not self.tile else f"{back}."
 
     def into(self, image: ImageLike) -> Fitted:
         """Read a picture in the size that is painted."""

@@ -170,6 +170,8 @@ class TrainConfig:
                 raise UserError(
                     f"--{name.replace('_', '-')} must be at least 0 and at most {most}, not {getattr(self, name)}."
                 )
+        if self.mirrored_paint and self.temperature_paint != 0:
+            raise UserError("--mirrored-paint takes --temperature-paint 0: guesses are not averaged.")
         for name in ("ema", "caption_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(
