@@ -43,9 +43,9 @@ HEAD = """# Results
 
 Held-out pairs: no photograph, cut-out, emoji, identity or room in them was seen by any training step. Means with 95 %
 intervals (bootstrap; jackknife for distances of sets). Pairs of one person, room, stage or photograph are drawn
-together in them: the edits' 64 pairs show 18 rendered people, ref-inpainting's 20 rooms and 32 stages. Measure again with
-`python -m recipes.results --redo all`; the numbers come from `docs/results/*.json`, every picture's score among them,
-and are what `anyrefill evaluate --all` prints.
+together in them: the edits' 64 pairs show 18 rendered people, ref-inpainting's 20 rooms and 32 stages. Measure again
+with `python -m recipes.results --redo all`; the numbers come from `docs/results/*.json`, every picture's score among
+them, and are what `anyrefill evaluate --all` prints.
 
 {missing}## Goals
 
