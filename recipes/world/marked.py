@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from itertools import count
 
 import numpy as np
-import torch
 from PIL import Image
 from tqdm import tqdm
 
@@ -46,7 +45,7 @@ def marked(source: sources.Source) -> Marked | None:
         UserError: weights or onnxruntime are missing.
     """
     photo = read_photo(source)
-    panel = torch.from_numpy(np.array(photo)).permute(2, 0, 1).float() / 127.5 - 1
+    panel = images.fit(photo, (photo.height, photo.width), multiple=1).panel
     found, mirrored = subject(panel), subject(panel.flip(-1)).flip(-1)
     if iou(found - 0.5, mirrored - 0.5) < SURE:
         return None
