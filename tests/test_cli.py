@@ -198,6 +198,7 @@ def test_bad_masks_are_refused(size: tuple[int, int], words: str, run: Run, tiny
         (("--steps", "0"), "--steps must be at least 1, not 0"),
         (("--steps", "many"), "--steps cannot be 'many' (see anyrefill paint --help)"),
         (("--steps", "99999999999999999999"), "--steps must be at most 1000000, not 99999999999999999999"),
+        (("--variants", "10001"), "--variants must be at most 10000, not 10001"),
         (("--seed", "nan"), "--seed cannot be 'nan' (see anyrefill paint --help)"),
         (("--guidance", "-1"), "--guidance must be 0 or more"),
         (("--reference-guidance", "-1"), "--reference-guidance must be 0 or more"),
@@ -261,6 +262,11 @@ def test_variants_go_to_files_with_numbers(run: Run, as_micro: Path, photo: Path
     code, out, _ = run(*asked, "--temperature", 1)
     assert (code, out.split()) == (0, ["many-1.png", "many-2.png"])
     assert Path("many-1.png").read_bytes() != Path("many-2.png").read_bytes()
+    code, out, err = run(*asked[:-1], 10, "--temperature", 1, "--repair-colour")
+    assert (code, out.split()) == (0, [f"many-{number}.png" for number in range(1, 11)])
+    assert len({Path(name).read_bytes() for name in out.split()}) == 10
+    assert "2/2" in err
+    assert err.count("The colours were not repaired") == 1, "eight are painted together, then two: it is said once"
     refused(run(*asked, "--temperature", 0), "At temperature 0 all paintings are the same")
     refused(run(*asked, "--best-of", 2), "Either the best of several paintings is kept, or all variants")
 
@@ -400,12 +406,35 @@ def test_memory_that_does_not_do_is_told(run: Run, monkeypatch: pytest.MonkeyPat
         run("tasks")
 
 
-def test_a_folder_that_may_not_be_read_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "readable", "tried"),
+    [
+        ("log", ["log", "."], "write"),
+        ("log", ["."], "open"),
+        ("new", ["."], "write"),
+        ("new", [], "open"),
+    ],
+)
+def test_what_is_forbidden_is_told(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, readable: list[str], tried: str
+) -> None:
+    """What may be read was to be written, and so was what is not there; else nobody can tell."""
+    (tmp_path / "log").touch()
+
     def fail(_: object) -> None:
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/root/adapters")
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name)
+
+    monkeypatch.setattr(os, "access", lambda path, _mode: Path(path).absolute() in [tmp_path / one for one in readable])
+    monkeypatch.setitem(cli.COMMANDS, "tasks", replace(cli.COMMANDS["tasks"], run=fail))
+    refused(run("tasks"), f"Cannot {tried} {name}: Permission denied.")
+
+
+def test_a_file_system_to_read_alone_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), "runs/log.jsonl")
 
     monkeypatch.setitem(cli.COMMANDS, "tasks", replace(cli.COMMANDS["tasks"], run=fail))
-    refused(run("tasks"), "Cannot read /root/adapters: Permission denied.")
+    refused(run("tasks"), "Cannot write runs/log.jsonl: Read-only file system.")
 
 
 def test_a_name_that_stdout_lacks_is_printed_all_the_same() -> None:
@@ -473,7 +502,7 @@ def test_a_report_of_too_long_a_name_is_refused(run: Run) -> None:
 
 @pytest.mark.parametrize("words", [("evaluate", "deblur"), ("curate", "deblur", "--out", "pairs"), ("doctor",)])
 def test_a_folder_of_too_long_a_name_is_refused(run: Run, words: tuple[str, ...]) -> None:
-    refused(run(*words, "x" * 300), f"Cannot read {'x' * 300}: File name too long")
+    refused(run(*words, "x" * 300), f"Cannot open {'x' * 300}: File name too long")
 
 
 def test_a_task_and_an_adapter_of_too_long_names_are_refused(run: Run, photo: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 import anyrefill
 from anyrefill import UserError, images
 from anyrefill.backbone.embedded import EMBEDDED
+from anyrefill.metrics import faces
 from anyrefill.painter.box import Around, Box, BoxLike, box_in
 from panels import random_panel
 from tiny_checkpoint import save_tiny_adapter
@@ -73,7 +74,7 @@ def test_an_edge_rises_over_a_sixteenth_of_the_box() -> None:
 )
 def test_a_box_that_is_none_is_refused(box: BoxLike, words: str) -> None:
     with pytest.raises(UserError, match=words):
-        box_in(images.to_pil(random_panel(80, 112)), box)
+        box_in(random_panel(80, 112), box)
 
 
 def test_what_no_box_can_do_is_refused(as_micro: Path) -> None:
@@ -95,20 +96,36 @@ needs_dlib = pytest.mark.skipif(find_spec("dlib") is None, reason="dlib is an ex
 
 @needs_dlib
 def test_a_face_is_boxed_as_the_portraits_are() -> None:
-    photo = images.load(PHOTO)
+    photo = images.to_panel(PHOTO)
     box = box_in(photo, "face")
     assert abs(np.subtract(box.edges, (65, 13, 161, 109))).max() <= 8, "eyes at (97, 51) and (124, 51), by eye"
-    cut = photo.crop((60, 13, 256, 120))
+    cut = photo[:, 13:120, 60:]
     assert box_in(cut, "face").left == pytest.approx(box.left - 60, abs=8)
 
 
 @needs_dlib
 def test_a_picture_without_a_face_is_refused() -> None:
     with pytest.raises(UserError, match="No face was found in the picture: give the box by its edges"):
-        box_in(images.to_pil(torch.zeros(3, 64, 64)), "face")
+        box_in(torch.zeros(3, 64, 64), "face")
+
+
+def test_a_face_is_looked_for_in_the_picture_that_is_painted_into(
+    as_micro: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del as_micro
+    seen: list[torch.Tensor] = []
+
+    def found(picture: torch.Tensor) -> tuple[int, int, int, int]:
+        seen.append(picture)
+        return 40, 30, 60, 50
+
+    monkeypatch.setattr(faces, "largest_face", found)
+    request = anyrefill.load("colorization").prepare(images.to_pil(random_panel(80, 112)), box="face")
+    assert request.around is not None
+    assert [one is request.around.picture for one in seen] == [True], "it is read once"
 
 
 def test_a_face_without_dlib_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "dlib", None)
     with pytest.raises(UserError, match="needs dlib"):
-        box_in(images.load(PHOTO), "face")
+        box_in(images.to_panel(PHOTO), "face")

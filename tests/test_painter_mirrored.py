@@ -56,6 +56,15 @@ def test_one_picture_is_averaged_too(painter: Painter) -> None:
     np.testing.assert_allclose(np.asarray(painted, float), np.asarray(expected, float), atol=1)
 
 
+@pytest.mark.parametrize("side", [32, 64])
+def test_one_tile_that_covers_all_is_averaged_too(painter: Painter, side: int) -> None:
+    photo = images.to_pil(random_panel(80, 96))
+    for picture, box in ((photo, (8, 8, 8 + side, 8 + side)), (photo.crop((0, 0, side, side)), None)):
+        tiled, whole = (painter(picture, box=box, way=way) for way in ("tiles", "stretch"))
+        assert tiled.tobytes() == whole.tobytes()
+        assert tiled.tobytes() != painter(picture, box=box, way="tiles", mirrored=False).tobytes()
+
+
 def test_guesses_and_tiles_are_not(painter: Painter) -> None:
     pairs = some_pairs(1)
     plain = replace(painter, mirrored=False)

@@ -12,6 +12,7 @@ from PIL import Image
 
 import anyrefill
 from anyrefill import Canvas, Painter, UserError, cli, images, tasks
+from anyrefill.backbone import Condition
 from anyrefill.backbone.tiny import TinyFill
 from anyrefill.painter import Frame, Way
 from anyrefill.painter import painter as painter_module
@@ -19,7 +20,7 @@ from anyrefill.painter import witness as witness_module
 from anyrefill.painter.witness import Witness, reference_errors
 from anyrefill.sample import sampling
 from anyrefill.tasks import colorization
-from anyrefill.types import Latents, Sheets
+from anyrefill.types import Latents, Sheets, Sigma, Tokens
 from panels import random_panel
 
 WAYS: tuple[Way, ...] = ("stretch", "bucket", "tiles")
@@ -88,6 +89,7 @@ def test_sizes_are_chosen() -> None:
     assert Frame.of((250, 390), (128, 128), way="tiles").painted == (256, 400)
     assert Frame.of((60, 300), (128, 128), way="tiles").fitted == (128, 640), "a tile has to fit in"
     assert Frame.of((128, 128), (128, 128), way="tiles").tile is None, "nothing to cut"
+    assert Frame.of((60, 60), (128, 128), way="tiles").tile is None, "one tile would be all"
     with pytest.raises(UserError, match="for tiles the size must be kept"):
         Frame.of((256, 384), (128, 128), "panel", "tiles")
 
@@ -148,20 +150,22 @@ def witness(low: float) -> Witness:
     return Witness(correlation=low + 0.2, low=low, high=low + 0.4, canvases=8, seeds=8)
 
 
-def test_the_best_of_several_is_the_one_that_knows_its_reference(tiny: Path) -> None:
+@pytest.mark.parametrize(("seed", "count"), [(4, 3), (4, 10), (0, 17)])
+def test_the_best_of_several_is_the_one_that_knows_its_reference(tiny: Path, seed: int, count: int) -> None:
     adapter = tiny / "adapters" / "colorization.safetensors"
     paint = replace(anyrefill.load("colorization", backbone=tiny, adapter=adapter), witness=witness(0.1))
     reference = a_picture(64, 64)
     request = paint.prepare(reference)
-    *_, last = paint.fulfilling(request, steps=1, seed=4, best_of=3)
+    *before, last = paint.fulfilling(request, steps=1, seed=seed, best_of=count)
+    assert not any(stage.panels or stage.notes for stage in before), "the best is known at last"
     (note,) = last.notes
-    chosen = int(re.findall(r"seed (\d)", note)[0])
+    chosen = int(re.findall(r"seed (\d+)", note)[0])
     canvas = Canvas.stitch(request.pair.reference, request.pair.target, torch.ones(1, 64, 64))
     errors: list[float] = []
-    for seed in (4, 5, 6):
-        *_, step = sampling(paint.backbone, [canvas], [""], seeds=[seed], steps=1, guidance=paint.guidance)
+    for one in range(seed, seed + count):
+        *_, step = sampling(paint.backbone, [canvas], [""], seeds=[one], steps=1, guidance=paint.guidance)
         errors += reference_errors(paint.backbone, canvas, step.latents)
-    assert chosen == 4 + errors.index(min(errors))
+    assert chosen == seed + errors.index(min(errors))
     alone = paint(reference, steps=1, seed=chosen)
     torch.testing.assert_close(last.panels[0], images.to_panel(alone), atol=2 / 127.5, rtol=0)
 
@@ -215,6 +219,28 @@ def test_variants_are_what_their_seeds_paint(tiny: Path) -> None:
         paint.fulfilling(paint.prepare(reference), variants=2, temperature=0.0)
     with pytest.raises(UserError, match="Either the best of several paintings is kept, or all variants"):
         paint.fulfilling(paint.prepare(reference), variants=2, best_of=2)
+
+
+def test_no_more_than_eight_go_through_the_model_together(tiny: Path) -> None:
+    together: list[int] = []
+
+    class Counting(TinyFill):
+        def velocity(self, latents: Tokens, sigma: Sigma, condition: Condition, guidance: float) -> Tokens:
+            together.append(len(latents))
+            return super().velocity(latents, sigma, condition, guidance)
+
+    counting = replace(painter(), backbone=Counting())
+    stages = list(counting.fulfilling(counting.prepare(a_picture(32, 32)), variants=19))
+    assert together == [8, 8, 8, 8, 3, 3], "two steps each"
+    assert [(stage.done, stage.total, len(stage.panels)) for stage in stages] == [
+        (1, 6, 0), (2, 6, 8), (3, 6, 0), (4, 6, 8), (5, 6, 0), (6, 6, 3),
+    ]  # fmt: skip
+    paint = anyrefill.load("colorization", backbone=tiny, adapter=tiny / "adapters" / "colorization.safetensors")
+    request = paint.prepare(a_picture(64, 64))
+    panels = [panel for stage in paint.fulfilling(request, steps=1, seed=7, variants=10) for panel in stage.panels]
+    for seed in (7, 14, 15, 16):
+        *_, alone = paint.fulfilling(request, steps=1, seed=seed)
+        torch.testing.assert_close(panels[seed - 7], alone.panels[0], atol=1e-5, rtol=0)
 
 
 def test_a_record_holds_for_the_file_it_was_made_of(tmp_path: Path) -> None:

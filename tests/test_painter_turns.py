@@ -67,13 +67,20 @@ def test_one_picture_is_painted_as_by_hand(own: Path) -> None:
 def test_variants_go_through_all_turns_one_by_one(own: Path) -> None:
     painter = anyrefill.load(BOTH, adapter=f"{own}+colorization")
     request = painter.prepare(images.to_pil(random_panel(64, 64)))
-    *_, both = painter.fulfilling(request, seed=3, variants=2)
-    assert both.total == 12
-    for seed, panel in zip((3, 4), both.panels, strict=True):
+    stages = list(painter.fulfilling(request, seed=3, variants=2))
+    assert [(stage.done, stage.total) for stage in stages] == [(done, 12) for done in range(1, 13)]
+    assert [len(stage.panels) for stage in stages] == [0, 0, 0, 0, 0, 1] * 2, "each as soon as its last turn is over"
+    panels = [panel for stage in stages for panel in stage.panels]
+    for seed, panel in zip((3, 4), panels, strict=True):
         *_, alone = painter.fulfilling(request, seed=seed)
         assert torch.equal(panel, alone.panels[0])
     with pytest.raises(UserError, match="Nobody measured whether the repainted reference tells good paintings of deb"):
         painter.fulfilling(request, best_of=2)
+    settled = replace(painter, turns=tuple(replace(turn, temperature=0.0) for turn in painter.turns))
+    with pytest.raises(UserError, match="At temperature 0 all paintings are the same"):
+        settled.fulfilling(request, variants=2)
+    with pytest.raises(UserError, match="At temperature 0 all paintings are the same"):
+        painter.fulfilling(request, variants=2, temperature=0.0)
 
 
 def test_at_once_is_the_weighed_sum(own: Path) -> None:

@@ -157,8 +157,8 @@ def test_both_guides_add_up(tiny: Path) -> None:
     torch.testing.assert_close(by_both, by_picture + by_words - plain, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["temperature", "reference_guidance", "caption_guidance"])
+@pytest.mark.parametrize("name", ["guidance", "temperature", "reference_guidance", "caption_guidance"])
 @pytest.mark.parametrize("value", [-0.1, math.nan, math.inf])
 def test_a_strength_is_a_finite_factor(name: str, value: float) -> None:
-    with pytest.raises(UserError, match=f"{name.replace('_', ' ')} must be at least 0"):
+    with pytest.raises(UserError, match=f"{name.replace('_', ' ')} must be at least 0 and finite"):
         sample(TinyFill(), [canvas()], [""], seeds=[0], **{name: value})

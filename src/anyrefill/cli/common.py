@@ -59,13 +59,13 @@ def with_bar(run: Iterator[Any], title: str) -> Iterator[Any]:
             yield record
 
 
-def check_counts(**counts: int | None) -> None:
+def check_counts(most: int = MOST, /, **counts: int | None) -> None:
     """Refuse counts of nothing, and of more than anybody waits for, before anything slow."""
     for name, count in counts.items():
         if count is not None and count < 1:
             raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {count}.")
-        if count is not None and count > MOST:
-            raise UserError(f"--{name.replace('_', '-')} must be at most {MOST}, not {count}.")
+        if count is not None and count > most:
+            raise UserError(f"--{name.replace('_', '-')} must be at most {most}, not {count}.")
 
 
 def check_strengths(**strengths: float | None) -> None:

@@ -22,6 +22,9 @@ from anyrefill.seeds import check_seed
 
 __all__ = ["Paint", "paint"]
 
+MOST_PICTURES = 10_000
+"""Of one canvas: whether every file can be written is tried before the first is painted."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Paint:
@@ -103,7 +106,8 @@ class Paint:
 def paint(options: Paint) -> None:
     """Paint one picture and print where it is."""
     check_seed(options.seed)
-    check_counts(steps=options.steps, best_of=options.best_of, variants=options.variants)
+    check_counts(steps=options.steps)
+    check_counts(MOST_PICTURES, best_of=options.best_of, variants=options.variants)
     check_strengths(
         guidance=options.guidance,
         temperature=options.temperature,
@@ -157,11 +161,13 @@ def paint(options: Paint) -> None:
         repair_colour=options.repair_colour,
     )
     tell(request.notes)
-    *_, last = with_bar(run, options.task)
-    tell(last.notes)
-    for out, panel in zip(outs, last.panels, strict=True):
-        images.save(images.to_pil(panel), out)
-        print(out)
+    waiting, notes = iter(outs), dict[str, None]()
+    for stage in with_bar(run, options.task):
+        notes |= dict.fromkeys(stage.notes)
+        for panel in stage.panels:
+            images.save(images.to_pil(panel), next(waiting))
+    tell(notes)
+    print(*outs, sep="\n")
 
 
 def _box(text: str | None) -> Sequence[int] | str | None:

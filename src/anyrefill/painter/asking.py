@@ -88,9 +88,9 @@ def ask_in_box(
     if size != "keep":
         raise UserError("A box is painted in its picture, whose size is kept.")
     picture = images.load(reference)
-    found = box_in(picture, box)
-    request = ask(task, panel, [picture.crop(found.edges)], None, None, caption, size, way)
     whole = images.fit(picture, (picture.height, picture.width), multiple=1).panel
+    found = box_in(whole, box)
+    request = ask(task, panel, [picture.crop(found.edges)], None, None, caption, size, way)
     notes = (f"The box {found} of the picture is painted.", *request.notes)
     return replace(request, around=Around(picture=whole, box=found), notes=notes)
 

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from PIL import Image
 from torch import Tensor
 
-from anyrefill import images
 from anyrefill.errors import UserError
 from anyrefill.images import SMALLEST_SIDE
 from anyrefill.types import Panel
@@ -84,7 +82,7 @@ class Around:
         return out
 
 
-def box_in(picture: Image.Image, wanted: BoxLike) -> Box:
+def box_in(picture: Panel, wanted: BoxLike) -> Box:
     """Return the box that is asked for.
 
     Args:
@@ -98,12 +96,13 @@ def box_in(picture: Image.Image, wanted: BoxLike) -> Box:
     if isinstance(wanted, str):
         if wanted != "face":
             raise UserError(f"A box is given by its edges, left, top, right and bottom, or as face, not as {wanted}.")
-        return _around_face(images.fit(picture, (picture.height, picture.width), multiple=1).panel)
+        return _around_face(picture)
     if len(wanted) != 4:
         raise UserError(f"A box has four edges, left, top, right and bottom, not {len(wanted)}.")
     box = Box(left=wanted[0], top=wanted[1], right=wanted[2], bottom=wanted[3])
-    if box.left < 0 or box.top < 0 or box.right > picture.width or box.bottom > picture.height:
-        raise UserError(f"The box {box} is not inside of the picture, which is {picture.width} x {picture.height} px.")
+    height, width = picture.shape[1:]
+    if box.left < 0 or box.top < 0 or box.right > width or box.bottom > height:
+        raise UserError(f"The box {box} is not inside of the picture, which is {width} x {height} px.")
     if min(box.right - box.left, box.bottom - box.top) < SMALLEST_SIDE:
         raise UserError(f"The box {box} (left, top, right, bottom) needs {SMALLEST_SIDE} px or more on each side.")
     return box

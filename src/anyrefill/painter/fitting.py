@@ -57,12 +57,11 @@ class Frame:
         """
         if size == "panel" and way != "stretch":
             raise UserError(f"A painting as large as the panel is stretched to it; for {way} the size must be kept.")
-        if size == "panel" or native == panel:
+        if size == "panel":
             return cls(native=panel, fitted=panel, painted=panel)
-        if way == "tiles":
-            fitted = _at_least(native, panel)
+        if way == "tiles" and (fitted := _at_least(native, panel)) != panel:
             return cls(native=native, fitted=fitted, painted=(_up(fitted[0]), _up(fitted[1])), tile=panel)
-        fitted = panel if way == "stretch" else _bucket(native, panel)
+        fitted = _bucket(native, panel) if way == "bucket" else panel
         return cls(native=native, fitted=fitted, painted=fitted)
 
     @property

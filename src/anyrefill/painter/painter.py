@@ -22,7 +22,7 @@ from anyrefill.painter.records import Asked, Request, Sampler, Stage
 from anyrefill.painter.running import means, running
 from anyrefill.painter.turns import fulfilling_in_turn, own_words, painting_in_turn
 from anyrefill.painter.witness import Witness, WitnessScore
-from anyrefill.pairs import Pair
+from anyrefill.pairs import Pair, mirrored
 from anyrefill.sample import sheets
 from anyrefill.tasks import Finish, Task, as_painted
 from anyrefill.types import Panel, Size
@@ -167,9 +167,9 @@ class Painter:
         repair_colour: bool = False,
         **asked: Unpack[Asked],
     ) -> Iterator[Stage]:
-        """Yield after every step, at last with the painting in the size that was asked for, or with all variants.
+        """Yield after every step, at last with the painting in the size that was asked for.
 
-        Arguments and errors are those of a call.
+        Of several variants each step hands out those that it finishes. Arguments and errors are those of a call.
 
         Args:
             request: from ``prepare``.
@@ -179,35 +179,27 @@ class Painter:
             repair_colour: as of a call.
             asked: as of a call.
         """
-        if request.around is not None:
-            inside = self.fulfilling(
-                replace(request, around=None), seed=seed, best_of=best_of, variants=variants,
-                repair_colour=repair_colour, **asked,
-            )  # fmt: skip
-            return (replace(stage, panels=tuple(map(request.around, stage.panels))) for stage in inside)
-        sampler = self._sampler(asked)
+        painter, around = self._as(asked), request.around
         if best_of != 1 or variants != 1:
-            self._check_several(best_of, variants, request, sampler.temperature)
-        best_by = self._best_by() if best_of != 1 else None
-        seeds = range(seed, seed + max(best_of, variants))
-        if self.turns:
-            total = len(seeds) * self.calls(1, steps=asked.get("steps"))
-            return fulfilling_in_turn(
-                self._turns(), request, seeds=seeds, repair_colour=repair_colour, total=total, **asked
-            )
-        return self._running(request, sampler, seeds, best_by, repair=repair_colour)
+            painter._check_several(best_of, variants, request)
+        best_by = painter._best_by() if best_of != 1 else None
+        seeds, inside = range(seed, seed + max(best_of, variants)), replace(request, around=None)
+        if painter.turns:
+            total = len(seeds) * painter.calls(1)
+            run = fulfilling_in_turn(painter.turns, inside, seeds=seeds, repair_colour=repair_colour, total=total)
+        else:
+            run = painter._running(inside, seeds, best_by, repair=repair_colour)
+        return run if around is None else (replace(stage, panels=tuple(map(around, stage.panels))) for stage in run)
 
     def _running(
-        self, request: Request, sampler: Sampler, seeds: Sequence[int], best_by: WitnessScore | None, *, repair: bool
+        self, request: Request, seeds: Sequence[int], best_by: WitnessScore | None, *, repair: bool
     ) -> Iterator[Stage]:
-        """Yield after every step of one painting."""
-        views = [request.pair] if request.frame.tile else sampler.views([request.pair])
-        canvases = [self._canvas(view) for view in views]
-        prompts = [self.task.fill_prompt(view.caption) for view in views]
+        """Yield after every step of one painting, or of several from one request."""
+        averages, notes = self._averages(in_tiles=request.frame.tile is not None)
+        canvases, prompts = self._views([request.pair], averages=averages)
         self._act()
-        notes = sampler.unaveraged(in_tiles=bool(request.frame.tile))
         for stage in running(
-            self.backbone, request, canvases, prompts, sampler, seeds=seeds, best_by=best_by, repair=repair,
+            self.backbone, request, canvases, prompts, self._sampler, seeds=seeds, best_by=best_by, repair=repair,
             finish=self.finish,
         ):  # fmt: skip
             yield replace(stage, notes=(*stage.notes, *notes)) if stage.panels else stage
@@ -217,14 +209,29 @@ class Painter:
         if self.cast is not None:
             self.cast.act()
 
-    def _turns(self) -> tuple["Painter", ...]:
-        """Return who paints one after the other."""
-        return tuple(replace(turn, raw=self.raw) for turn in self.turns)
+    def _as(self, asked: Asked) -> "Painter":
+        """Return this painter, and all whose turn comes in it, with what a call says in place of their own settings."""
+        said = {name: value for name, value in asked.items() if value is not None}
+        return replace(self, turns=tuple(replace(turn, raw=self.raw, **said) for turn in self.turns), **said)
 
     @property
     def averages(self) -> bool:
         """Whether mirror images are painted, unless a call says otherwise."""
-        return self._sampler({}).averages
+        return self._averages()[0]
+
+    def _averages(self, *, in_tiles: bool = False) -> tuple[bool, tuple[str, ...]]:
+        """Return whether mirror images are painted, and a sentence that says why not where they were asked for."""
+        if self.mirrored and self.temperature != 0:
+            return False, ("Mirror images are averaged only where the painting begins without noise (temperature 0).",)
+        if self.mirrored and in_tiles:
+            return False, ("Mirror images are not averaged in tiles.",)
+        return self.mirrored, ()
+
+    def _views(self, pairs: Sequence[Pair], *, averages: bool) -> tuple[list[Canvas], list[str]]:
+        """Return canvases and prompts of some pairs, and behind them of their mirror images where means are wanted."""
+        views = [*pairs, *map(mirrored, pairs)] if averages else pairs
+        canvases = [Canvas.stitch(view.references, view.target, self.task.mask(view)) for view in views]
+        return canvases, [self.task.fill_prompt(view.caption) for view in views]
 
     @property
     def finish(self) -> Finish:
@@ -244,7 +251,7 @@ class Painter:
         Args:
             pairs: as a folder of pairs gives them; what their targets show below the mask is not looked at.
             seed: of the first pair's noise; the next pair's is one more, and so on.
-            batch_size: canvases that go through the backbone together.
+            batch_size: pairs that go through the backbone together, with their mirror images where means are wanted.
             asked: as of a call.
 
         Raises:
@@ -261,24 +268,22 @@ class Painter:
         batch_size: int = 8,
         **asked: Unpack[Asked],
     ) -> Iterator[Stage]:
-        """Yield after every call of the backbone: the caller draws a progress bar, or stops asking.
+        """Yield after every step of a batch: the caller draws a progress bar, or stops asking.
 
         Arguments and errors are those of ``batch``.
         """
-        sampler, total = self._sampler(asked), self.calls(len(pairs), steps=asked.get("steps"), batch_size=batch_size)
-        if self.turns:
-            turns = self._turns()
-            yield from painting_in_turn(turns, pairs, seed=seed, batch_size=batch_size, total=total, **asked)
+        painter = self._as(asked)
+        total = painter.calls(len(pairs), batch_size=batch_size)
+        if painter.turns:
+            yield from painting_in_turn(painter.turns, pairs, seed=seed, batch_size=batch_size, total=total)
             return
         self._act()
         done = 0
         for first in range(0, len(pairs), batch_size):
             batch = pairs[first : first + batch_size]
-            views = sampler.views(batch)
-            canvases = [self._canvas(view) for view in views]
-            prompts = [self.task.fill_prompt(view.caption) for view in views]
-            seeds = [seed + first + index % len(batch) for index in range(len(canvases))]
-            for step in sampler.sampling(self.backbone, canvases, prompts, seeds):
+            canvases, prompts = painter._views(batch, averages=painter.averages)
+            seeds = list(range(seed + first, seed + first + len(batch))) * (len(canvases) // len(batch))
+            for step in painter._sampler.sampling(self.backbone, canvases, prompts, seeds):
                 done += 1
                 if step.done < step.steps:
                     yield Stage(done=done, total=total)
@@ -294,17 +299,12 @@ class Painter:
         return tuple(pasted(panel, pair.target, self.task.mask(pair)) for panel, pair in both)
 
     def calls(self, count: int, *, steps: int | None = None, batch_size: int = 8) -> int:
-        """Return how many backbone calls ``painting`` makes for that many pairs."""
+        """Return how many steps ``painting`` takes for that many pairs, each with a whole batch at once."""
         if self.turns:
             return sum(turn.calls(count, steps=steps, batch_size=batch_size) for turn in self.turns)
         return -(-count // batch_size) * (self.steps if steps is None else steps)
 
-    def _canvas(self, pair: Pair) -> Canvas:
-        """Return what the backbone gets to see of a pair."""
-        return Canvas.stitch(pair.references, pair.target, self.task.mask(pair))
-
-    @staticmethod
-    def _check_several(best_of: int, variants: int, request: Request, temperature: float) -> None:
+    def _check_several(self, best_of: int, variants: int, request: Request) -> None:
         """Refuse several paintings where there cannot be several."""
         if best_of < 1 or variants < 1:
             raise UserError(f"At least 1 picture is painted, not {min(best_of, variants)}.")
@@ -312,7 +312,7 @@ class Painter:
             raise UserError("Either the best of several paintings is kept, or all variants.")
         if request.frame.tile is not None:
             raise UserError("Several are painted of whole pictures only, not of tiles.")
-        if temperature == 0:
+        if all(one.temperature == 0 for one in self.turns or (self,)):
             raise UserError("At temperature 0 all paintings are the same, so there are no several.")
 
     def _best_by(self) -> WitnessScore:
@@ -335,9 +335,10 @@ class Painter:
             find_weights("alex")
         return self.witness.score
 
-    def _sampler(self, asked: Asked) -> Sampler:
-        """Return how to sample: as this painter does, where a call says nothing else."""
-        own = Sampler(
+    @property
+    def _sampler(self) -> Sampler:
+        """The settings of every sampling run."""
+        return Sampler(
             steps=self.steps,
             guidance=self.guidance,
             solver=self.solver,
@@ -345,9 +346,7 @@ class Painter:
             temperature=self.temperature,
             reference_guidance=self.reference_guidance,
             caption_guidance=self.caption_guidance,
-            mirrored=self.mirrored,
         )
-        return replace(own, **{name: value for name, value in asked.items() if value is not None})
 
 
 def _references(count: int) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
 from jaxtyping import Float
 from torch import Tensor
@@ -13,7 +13,7 @@ from anyrefill.canvas import Canvas
 from anyrefill.flow import Solver
 from anyrefill.painter.box import Around
 from anyrefill.painter.fitting import Frame
-from anyrefill.pairs import Pair, mirrored
+from anyrefill.pairs import Pair
 from anyrefill.sample import Large, Step, sampling, sampling_large
 from anyrefill.types import Panel
 
@@ -73,7 +73,7 @@ class Asked(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class Sampler:
-    """How a painter samples: the settings of `sampling` and `sampling_large`, by their names.
+    """How canvases are sampled: the settings of `sampling` and `sampling_large`, by their names.
 
     Attributes:
         steps: of the solver, one backbone call each.
@@ -83,56 +83,35 @@ class Sampler:
         temperature: what the noise is multiplied by.
         reference_guidance: how much more than in training the reference counts.
         caption_guidance: how much more than in training the prompt counts.
-        mirrored: whether the painter averages with mirror images, which is no matter of sampling one.
     """
 
     steps: int
     guidance: float
     solver: Solver
     attention: Attention
-    temperature: float = 1.0
-    reference_guidance: float = 1.0
-    caption_guidance: float = 1.0
-    mirrored: bool = False
-
-    @property
-    def averages(self) -> bool:
-        """Whether mirror images are painted: where asked for, and nothing is left to chance."""
-        return self.mirrored and self.temperature == 0
-
-    def unaveraged(self, *, in_tiles: bool) -> tuple[str, ...]:
-        """Return the sentence that tells why mirror images are not averaged, where that was asked for."""
-        if self.mirrored and self.temperature != 0:
-            return ("Mirror images are averaged only where the painting begins without noise (temperature 0).",)
-        return ("Mirror images are not averaged in tiles.",) if self.mirrored and in_tiles else ()
-
-    def views(self, pairs: Sequence[Pair]) -> list[Pair]:
-        """Return what is painted for some pairs: these, and behind them their mirror images where means are wanted."""
-        return [*pairs, *map(mirrored, pairs)] if self.averages else list(pairs)
+    temperature: float
+    reference_guidance: float
+    caption_guidance: float
 
     def sampling(
         self, backbone: Backbone, canvases: Sequence[Canvas], prompts: Sequence[str], seeds: Sequence[int]
     ) -> Iterator[Step]:
         """Sample canvases of one size."""
-        return sampling(backbone, canvases, prompts, seeds=seeds, **self._settings())
+        return sampling(backbone, canvases, prompts, seeds=seeds, **vars(self))
 
     def sampling_large(self, backbone: Backbone, large: Large, prompt: str, seed: int) -> Iterator[Step]:
         """Sample the tiles of one canvas."""
-        return sampling_large(backbone, large, prompt, seed=seed, **self._settings())
-
-    def _settings(self) -> dict[str, Any]:
-        """Return the settings that `sampling` and `sampling_large` know."""
-        return {name: value for name, value in vars(self).items() if name != "mirrored"}
+        return sampling_large(backbone, large, prompt, seed=seed, **vars(self))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """Where a run stands after one call of the backbone, or one of each tile.
+    """Where a run stands after one step of a batch, or of all tiles.
 
     Attributes:
-        done: calls made.
-        total: calls of the whole run.
-        panels: what this call has finished, in the order that was asked for; mostly nothing.
+        done: steps taken.
+        total: steps of the whole run.
+        panels: what this step has finished, in the order that was asked for; mostly nothing.
         raw: the same before the task's finish, where many are painted.
         notes: sentences to tell the user about what it has finished.
     """

@@ -6,9 +6,9 @@ add to a layer overlaps; in turn none meets another. docs/tasks/mixing.md compar
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING
 
-from anyrefill.painter.records import Asked, Request, Stage
+from anyrefill.painter.records import Request, Stage
 from anyrefill.pairs import Pair
 
 if TYPE_CHECKING:
@@ -24,17 +24,16 @@ def own_words(caption: str, place: int, count: int) -> str:
 
 
 def painting_in_turn(
-    turns: Sequence["Painter"], pairs: Sequence[Pair], *, seed: int, batch_size: int, total: int, **asked: Unpack[Asked]
+    turns: Sequence["Painter"], pairs: Sequence[Pair], *, seed: int, batch_size: int, total: int
 ) -> Iterator[Stage]:
-    """Yield after every call of the backbone; what the last one finishes is handed out.
+    """Yield after every step; what the last one finishes is handed out.
 
     Args:
         turns: who paints, one after the other.
         pairs: whose references the first one gets.
         seed: of the first pair's noise, for each of them.
-        batch_size: canvases that go through the backbone together.
-        total: calls of all turns.
-        asked: how each of them is to sample.
+        batch_size: as ``Painter.batch`` takes it.
+        total: steps of all turns.
     """
     done, painted = 0, [pair.reference for pair in pairs]
     for place, turn in enumerate(turns):
@@ -43,7 +42,7 @@ def painting_in_turn(
             for pair, panel in zip(pairs, painted, strict=True)
         ]
         painted = []
-        for stage in turn.painting(given, seed=seed, batch_size=batch_size, **asked):
+        for stage in turn.painting(given, seed=seed, batch_size=batch_size):
             done += 1
             painted += stage.panels
             last = stage if turn is turns[-1] else Stage(done=done, total=total)
@@ -51,37 +50,26 @@ def painting_in_turn(
 
 
 def fulfilling_in_turn(
-    turns: Sequence["Painter"],
-    request: Request,
-    *,
-    seeds: Sequence[int],
-    repair_colour: bool,
-    total: int,
-    **asked: Unpack[Asked],
+    turns: Sequence["Painter"], request: Request, *, seeds: Sequence[int], repair_colour: bool, total: int
 ) -> Iterator[Stage]:
-    """Yield after every step, at last with one painting of each seed that went through all turns.
+    """Yield after every step, with the painting of a seed once it went through all turns.
 
     Args:
         turns: who paints, one after the other.
         request: whose reference the first one gets.
         seeds: of the noise, the same for each of them.
         repair_colour: whether the last one's colours are repaired where that helps.
-        total: calls of all turns for all seeds.
-        asked: how each of them is to sample.
+        total: steps of all turns for all seeds.
     """
-    done, finished, notes = 0, [], list[str]()
+    done = 0
     for seed in seeds:
         given = request
         for place, turn in enumerate(turns):
-            repair = repair_colour and turn is turns[-1]
+            last = turn is turns[-1]
             words = own_words(request.pair.caption, place, len(turns))
             given = replace(given, pair=replace(given.pair, caption=words))
-            for stage in turn.fulfilling(given, seed=seed, repair_colour=repair, **asked):
+            for stage in turn.fulfilling(given, seed=seed, repair_colour=repair_colour and last):
                 done += 1
-                notes += [note for note in stage.notes if note not in notes]
-                if stage.panels:
+                if stage.panels and not last:
                     given = given.onto(stage.panels[0])
-                if done < total:
-                    yield Stage(done=done, total=total)
-        finished.append(given.beside)
-    yield Stage(done=done, total=total, panels=tuple(finished), notes=tuple(notes))
+                yield replace(stage, done=done, total=total, panels=stage.panels if last else ())

@@ -111,7 +111,7 @@ def sampling_large(
     """
     canvases = large.canvases()
     groups = [canvases[first : first + batch_size] for first in range(0, len(canvases), batch_size)]
-    check_run(steps, solver, temperature, reference_guidance, caption_guidance)
+    check_run(steps, solver, guidance, temperature, reference_guidance, caption_guidance)
     sigmas = flow.schedule(steps, canvases[0].tokens)
     one = Generator().manual_seed(seed)
     conditions = [condition_of(backbone, group, [prompt] * len(group), [one] * len(group)) for group in groups]
