@@ -23,13 +23,13 @@ from anyrefill.backbone.adapters.files import load_adapter, read_passport
 from anyrefill.backbone.fill import FluxFill
 from anyrefill.errors import UserError
 from anyrefill.pairs import Pair, write_pairs
-from anyrefill.train import Cached, Note, Step, TrainConfig, rate, store, train, training
+from anyrefill.train import Cached, Note, Step, TrainConfig, rate, store, train, training, validate
 from anyrefill.train.checkpoint import Checkpoint, State
 from anyrefill.train.data import _rows, draw, steps_of
 from anyrefill.train.log import Entry, curve
 from anyrefill.train.masters import Masters
 from anyrefill.train.run import _prepare, _Run
-from anyrefill.train.validate import sigma_at
+from anyrefill.train.validate import sigma_at, validation_loss
 from panels import random_panel
 from short_runs import close_after, short_run
 from tiny_checkpoint import save_tiny_checkpoint
@@ -249,6 +249,64 @@ def test_held_out_pairs_are_looked_at(config: TrainConfig, tmp_path: Path) -> No
         assert sheet.size == (4 + 3 * 68, 4 + 68 + 20)
     with Image.open(tmp_path / "curve.png") as picture:
         assert len(picture.getcolors(1 << 20) or []) > 3
+
+
+@pytest.mark.parametrize("count", ["1", "2"])
+def test_held_out_pairs_that_share_a_picture_are_told(config: TrainConfig, tmp_path: Path, count: str) -> None:
+    """The second but last pair has a target that is trained on, the last one's mask alone is that of others."""
+    mask = torch.ones(1, 64, 64)
+    panels = [random_panel(64, 64, seed) for seed in range(6)]
+    made = [Pair(reference=panels[one], target=panels[two], mask=mask) for one, two in ((0, 1), (2, 0), (4, 5))]
+    write_pairs(made, tmp_path / "pairs")
+    run = replace(config, pairs=tmp_path / "pairs", out=tmp_path, validate=count, samples=0, steps=1)
+    told = [record.text for record in training(run) if isinstance(record, Note)]
+    sentence = (
+        "1 of 2 held-out pairs share a picture with pairs that are trained on: their loss tells little about new "
+        "pictures."
+    )
+    assert told == ([sentence] if count == "2" else [])
+
+
+def test_held_out_pairs_are_judged_as_the_run_trains(config: TrainConfig, tmp_path: Path) -> None:
+    run = prepared(replace(config, out=tmp_path, validate="2", samples=0))
+    predict = run.learner.predict
+
+    def loss(quiet: float) -> float:
+        return validation_loss(run.looks, replace(run.config, quiet=quiet), predict, run.learner.channels)
+
+    (look,) = run.looks
+    batch = look.batch([0, 1], [False, False], torch.ones(2), torch.Generator())
+    guess = predict(torch.zeros_like(batch.clean), batch.sigma, batch).detach()
+    silent = float((guess + batch.clean)[:, batch.fill[0, :, -1] == 1].pow(2).mean())
+    assert loss(1.0) == pytest.approx(silent, rel=1e-5)
+    assert loss(0.25) == pytest.approx(0.75 * loss(0.0) + 0.25 * silent, rel=1e-5)
+    assert abs(loss(0.0) - silent) > 0.1
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"guidance": 30.0},  # of training, where the base is painted with 1
+        {"steps_paint": 2, "temperature_paint": 0.5},
+        {"steps_paint": 3, "reference_guidance_paint": 2.0},
+        {"steps_paint": 2, "temperature_paint": 0.0, "mirrored_paint": True},
+        {"steps_paint": 2, "attention": "clean_ref", "reference_guidance_paint": 1.5},
+    ],
+)
+def test_samples_are_painted_as_the_adapter_asks(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: dict[str, object]
+) -> None:
+    sheets: list[list[list[torch.Tensor]]] = []
+    monkeypatch.setattr(
+        validate.images, "contact_sheet", lambda rows, _names: sheets.append(rows) or Image.new("L", (1, 1))
+    )
+    run = replace(config, out=tmp_path, validate="1", samples=1, lr=0.1, **asked)
+    finished(run)
+    ((reference, painted, target),) = sheets[-1]
+    paint = anyrefill.load("deblur", backbone=config.backbone, adapter=tmp_path)
+    pair = Pair(reference=reference, target=target, caption="p 3")
+    (wanted,) = paint.batch([pair], seed=0)  # whose noise is that of the first sample
+    torch.testing.assert_close(painted, wanted, atol=2e-3, rtol=0)
 
 
 def test_the_adapter_carries_its_passport_and_loads(config: TrainConfig, whole: Path) -> None:

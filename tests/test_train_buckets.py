@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from anyrefill.backbone.adapters.files import read_passport
 from anyrefill.errors import UserError
 from anyrefill.pairs import Pair, PairFolder, write_pairs
 from anyrefill.train import Step, TrainConfig, train, training
-from anyrefill.train.buckets import buckets_of, sizes_for, turn_of
+from anyrefill.train.buckets import buckets_of, place_of, sizes_for, turn_of
+from anyrefill.train.checkpoint import TURNS, Checkpoint, State
 from anyrefill.train.data import _rows, steps_of
 from panels import random_panel
 
@@ -69,22 +71,58 @@ def test_a_picture_that_cannot_be_read_is_named(folder: Path, tmp_path: Path) ->
         buckets_of(pairs, 64)
 
 
-def test_an_epoch_draws_every_pair_and_depends_on_nothing_but_the_step() -> None:
-    counts, each = [5, 3, 2], 2
-    turns = [turn_of(counts, each, seed=1, step=step) for step in range(12)]
-    assert Counter(turn.bucket for turn in turns[:6]) == {0: 3, 1: 2, 2: 1}
-    assert [turn.bucket for turn in turns[:6]] != [turn.bucket for turn in turns[6:]]
+@pytest.mark.parametrize("counts", [[100, 1], [5, 3, 2], [4, 4, 1, 1], [7]])
+def test_every_pair_is_drawn_equally_often(counts: list[int]) -> None:
+    """A turn draws `each` pairs of its bucket, however few it has, so that a rare shape's turns have to be rare."""
+    each, total = 8, sum(counts)
+    turns = [turn_of(counts, step) for step in range(3 * total)]
+    drawn = Counter[tuple[int, int]]()
+    for turn in turns:
+        drawn.update((turn.bucket, row) for row in _rows(counts[turn.bucket], 1, turn.number * each, each))
+    assert drawn == {(bucket, row): 3 * each for bucket, count in enumerate(counts) for row in range(count)}
+
+
+def test_turns_are_spread_evenly_and_none_is_left_out() -> None:
+    counts = [10, 5, 1]
+    turns = [turn_of(counts, step) for step in range(48)]
     for bucket, count in enumerate(counts):
-        mine = [turn.number for turn in turns if turn.bucket == bucket]
-        assert mine == list(range(len(mine))), "no turn is left out"
-        drawn = [row for number in mine for row in _rows(count, 1, number * each, each)]
-        assert set(drawn) == set(range(count))
-    assert turn_of(counts, each, seed=1, step=9) == turns[9]
-    assert steps_of(TrainConfig(task="", pairs=Path(), out=Path(), steps=1, batch=2, min_epochs=2.0), counts) == 12
+        steps = [step for step, turn in enumerate(turns) if turn.bucket == bucket]
+        assert [turns[step].number for step in steps] == list(range(3 * count))
+        assert [place_of(counts, bucket, number) for number in range(3 * count)] == steps
+        assert max(late - early for early, late in pairwise(steps)) < 16 / count + 2
+    assert [turn.bucket for turn in turns].index(2) in (7, 8), "a short run is not without the rare shape"
+
+
+@pytest.mark.parametrize("counts", [[5, 3, 2], [100, 1], [5]])
+@pytest.mark.parametrize("epochs", [0.0, 0.5, 1.0, 2.0])
+def test_epochs_end_when_every_pair_was_drawn_that_often(counts: list[int], epochs: float) -> None:
+    config = TrainConfig(task="", pairs=Path(), out=Path(), steps=1, batch=2, min_epochs=epochs)
+    had = [Counter(turn_of(counts, step).bucket for step in range(steps_of(config, counts) - less)) for less in (0, 1)]
+    enough = [all(2 * turns[bucket] >= epochs * count for bucket, count in enumerate(counts)) for turns in had]
+    assert enough == [True, epochs == 0], "neither too few steps nor too many"
 
 
 def test_one_bucket_is_drawn_as_ever() -> None:
-    assert [turn_of([5], 2, seed=3, step=step).number for step in range(9)] == list(range(9))
+    assert [turn_of([5], step).number for step in range(9)] == list(range(9))
+
+
+def test_a_run_whose_shapes_took_turns_otherwise_is_not_gone_on_with(tmp_path: Path) -> None:
+    """Earlier versions, whose states do not tell how, let a rare shape have a turn as soon as others had theirs."""
+    config, state = (
+        TrainConfig(task="", pairs=Path(), out=tmp_path),
+        State(step=1, parameters=[], average=[], optimizer={}),
+    )
+    shaped = replace(config, buckets=True)
+    for begun in (config, shaped):
+        checkpoint = Checkpoint(begun, "pairs", "base")
+        checkpoint.run.pop(TURNS, None)
+        checkpoint.save(state)
+        if begun is config:
+            assert Checkpoint(config, "pairs", "base").load()[0] == state
+    with pytest.raises(UserError, match="is of a run with another order of shapes; give another --out"):
+        Checkpoint(shaped, "pairs", "base").load()
+    Checkpoint(shaped, "pairs", "base").save(state)
+    assert Checkpoint(shaped, "pairs", "base").load()[0] == state
 
 
 @pytest.mark.parametrize("changes", [{}, {"attention": "clean_ref", "draws": 2}])

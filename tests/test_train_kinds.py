@@ -11,7 +11,7 @@ from anyrefill.backbone.adapters.files import read_passport
 from anyrefill.backbone.fill import FluxFill, Part
 from anyrefill.errors import UserError
 from anyrefill.painter import load
-from anyrefill.train import Note, TrainConfig, train, training
+from anyrefill.train import Note, TrainConfig, checkpoint, train, training
 from panels import random_panel
 from short_runs import close_after, short_run
 from tiny_checkpoint import save_tiny_checkpoint
@@ -74,6 +74,36 @@ def test_a_run_ends_well_after_the_adapter_that_it_began_with_went(
         begun.unlink(missing_ok=True)
     passport = read_passport(tmp_path / "run" / "adapter.safetensors")
     assert (passport.steps, passport.steps_before) == (2, 3)
+
+
+def test_a_run_that_goes_on_knows_what_it_began_with(config: TrainConfig, first: Path, tmp_path: Path) -> None:
+    """It does not look again: the file may have gone, or be this run's own."""
+    begun = tmp_path / "adapter.safetensors"
+    begun.write_bytes(first.read_bytes())
+    on = replace(config, out=tmp_path, start_from=str(begun), steps=2)
+    close_after(on, 1)
+    begun.unlink()
+    assert notes(on) == []
+    assert read_passport(begun).steps_before == 3
+    assert notes(on) == [f"The run in {tmp_path} is finished: {begun} is there."]
+    assert read_passport(begun).steps_before == 3
+
+
+def test_a_state_of_an_earlier_version_goes_on(
+    config: TrainConfig, first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on = replace(config, out=tmp_path, start_from=str(first), steps=2)
+    monkeypatch.setattr(checkpoint, "vars", without_steps_before, raising=False)
+    close_after(on, 1)
+    monkeypatch.undo()
+    (state,) = checkpoint.states(tmp_path / checkpoint.FOLDER)
+    assert "steps_before" not in torch.load(state)
+    assert notes(on) == []
+    assert read_passport(tmp_path / "adapter.safetensors").steps_before == 3
+
+
+def without_steps_before(state: checkpoint.State) -> dict[str, object]:
+    return {name: value for name, value in state.__dict__.items() if name != "steps_before"}
 
 
 def test_an_adapter_of_another_base_is_taken_on_and_that_is_said(

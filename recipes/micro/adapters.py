@@ -2,7 +2,8 @@
 
     python -m recipes.micro.adapters                        # all; 2 to 80 minutes each on one core
     python -m recipes.micro.adapters --task deblur --steps 600
-    python -m recipes.micro.adapters --go-on                # begin with the adapters that ship, maybe of an older base
+    python -m recipes.micro.adapters --go-on                # begin with the adapters that ship, maybe of an older base;
+                                                            # a run that ended is not begun again: remove its folder
 
 Each learns from pairs of training scenes and renders (recipes/heldout.py --split train) by `anyrefill train`'s own
 code, and is copied into the package in bfloat16 when it is done.
@@ -30,6 +31,8 @@ from anyrefill.pairs import METADATA
 from anyrefill.train import TrainConfig, train
 from recipes.micro.pack import ASSETS
 from recipes.world.fetch import WORLD
+
+RUNS = WORLD.parent / "runs"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +117,7 @@ def config_of(name: str, pairs: Path, run: str, steps: int) -> TrainConfig:
     """Return how the adapters are trained, each by its own setting."""
     setting = SETTINGS[name]
     return TrainConfig(
-        task=name, pairs=pairs, out=WORLD.parent / "runs" / run, steps=steps, rank=16, lr=1.5e-3, targets="all",
+        task=name, pairs=pairs, out=RUNS / run, steps=steps, rank=16, lr=1.5e-3, targets="all",
         logit_mean=setting.mean, logit_std=setting.std, weighing="reach", quiet=setting.quiet,
         ema=setting.ema,
     )  # fmt: skip
@@ -144,6 +147,12 @@ def goes_on(name: str, rank: int) -> bool:
     return passport is not None and passport.rank == rank and set(passport.targets) == set(TARGETS["all"])
 
 
+def has_ended(run: Path, steps: int) -> bool:
+    """Return whether a run's adapter has that many steps; once it ships, going on from there takes another run."""
+    adapter = run / "adapter.safetensors"
+    return adapter.exists() and read_passport(adapter).steps >= steps
+
+
 def ship(adapter: Path, to: Path, setting: Setting) -> None:
     """Write an adapter in bfloat16, with its passport, which says how to paint with it."""
     with safe_open(adapter, "pt") as file:
@@ -171,7 +180,10 @@ def main() -> None:
     for name in args.task or SETTINGS:
         setting = SETTINGS[name]
         pairs, steps = subset(pairs_of(name), setting.pairs), args.steps or setting.steps
-        before = name if args.go_on and goes_on(name, args.rank) else None
+        before, run = name if args.go_on and goes_on(name, args.rank) else None, RUNS / name
+        if before and has_ended(run, steps):
+            print(f"{name}: its run has ended. Remove {run} to go on from the adapter that ships.", flush=True)
+            continue
         adapter = trained(name, pairs, name, steps, args.rank, args.lr, before)
         ship(adapter, ASSETS / "adapters" / f"{name}.safetensors", setting)
 

@@ -21,6 +21,7 @@ from torch.nn.functional import l1_loss, mse_loss
 from anyrefill.backbone.precision import multiplies_bfloat16
 from anyrefill.files import whole
 from anyrefill.metrics import Lpips
+from anyrefill.train.checkpoint import write_state
 from recipes.micro.fast_norm import make_fast
 from recipes.micro.pca import BANKS, RUN, Codec, crops
 from recipes.micro.run import Ema, agreed, join, load_state, save_state, take_gradients
@@ -98,7 +99,7 @@ class Trainer:
         """Write the state and print what the averaged weights reach."""
         save_state(self.args.out, self.decoder, self.optimizer, self.step)
         with whole(self.args.out / "ema.pt") as part:
-            torch.save(self.ema.shadow, part)
+            write_state(self.ema.shadow, part)
         with self.ema.applied(self.decoder):
             print(measure(self.vae, self.codec, self.lpips), flush=True)
 

@@ -10,6 +10,7 @@ import torch.distributed as dist
 from torch import nn
 
 from anyrefill.files import whole
+from anyrefill.train.checkpoint import write_state
 
 
 class Ema:
@@ -43,7 +44,7 @@ def save_state(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer
     """Write weights, optimiser and step in one file, under a temporary name first."""
     state = {"module": module.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
     with whole(folder / "state.pt") as part:
-        torch.save(state, part)
+        write_state(state, part)
 
 
 def load_state(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> int:

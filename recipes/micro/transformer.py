@@ -33,6 +33,7 @@ from anyrefill.backbone import kernels
 from anyrefill.backbone.latents import image_ids, pack, pack_mask
 from anyrefill.backbone.precision import fast_dtype
 from anyrefill.files import whole
+from anyrefill.train.checkpoint import write_state
 from recipes.micro.align import Alignment
 from recipes.micro.muon import Muon
 from recipes.micro.pca import Codec
@@ -343,7 +344,7 @@ class Run:
             self.align.save(self.step)
         if self.ema:
             with whole(self.out / "ema.pt") as part:
-                torch.save(self.ema.shadow, part)
+                write_state(self.ema.shadow, part)
 
 
 def main() -> None:

@@ -1,23 +1,21 @@
 """Pairs of differing shape: each goes to the nearest of a few canvas sizes of about one area.
 
-A batch is of one size. Which size's turn it is, and which of its pairs, follows from the seed and the step's number
-alone, so that a run can be taken up anywhere.
+A batch is of one size. Which size's turn it is follows from the step's number, and which of its pairs from that and the
+seed, so that a run can be taken up anywhere.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
-from functools import lru_cache
-
-import torch
-from torch import Generator
+from functools import partial
 
 from anyrefill import images
 from anyrefill.pairs import PairFolder
 from anyrefill.types import Size
 
-__all__ = ["Bucket", "Turn", "buckets_of", "sizes_for", "turn_of"]
+__all__ = ["Bucket", "Turn", "buckets_of", "place_of", "sizes_for", "turn_of"]
 
 ASPECTS = (1 / 2, 2 / 3, 3 / 4, 1.0, 4 / 3, 3 / 2, 2.0)
 """Height over width of the panels."""
@@ -70,28 +68,32 @@ def buckets_of(pairs: PairFolder, panel: int) -> list[Bucket]:
     return [Bucket(pairs=_part(pairs, size, places), lines=tuple(places)) for size, places in largest_first]
 
 
-def turn_of(counts: Sequence[int], each: int, seed: int, step: int) -> Turn:
-    """Return whose turn it is: in an epoch every bucket has as many turns as it takes to draw all its pairs.
+def turn_of(counts: Sequence[int], step: int) -> Turn:
+    """Return whose turn it is: each bucket has turns in proportion to its pairs, as evenly spread as can be.
 
     Args:
         counts: of the buckets' pairs.
-        each: pairs of a step.
-        seed: of the turns' order.
         step: from 0.
     """
-    turns = tuple(-(-count // each) for count in counts)
-    epoch, place = divmod(step, sum(turns))
-    order = _order(turns, seed, epoch)
-    bucket = order[place]
-    return Turn(bucket=bucket, number=epoch * turns[bucket] + order[:place].count(bucket))
+    places = [partial(place_of, counts, bucket) for bucket in range(len(counts))]
+    due = [bisect_left(range(step + 1), step, key=place) for place in places]
+    bucket = min(range(len(counts)), key=lambda one: places[one](due[one]))
+    return Turn(bucket=bucket, number=due[bucket])
 
 
-@lru_cache(maxsize=2)
-def _order(turns: tuple[int, ...], seed: int, epoch: int) -> tuple[int, ...]:
-    """Return the buckets of an epoch's steps, shuffled anew for each epoch."""
-    unshuffled = [bucket for bucket, count in enumerate(turns) for _ in range(count)]
-    shuffled = torch.randperm(len(unshuffled), generator=Generator().manual_seed((seed + 1) * 9_276_323 + epoch))
-    return tuple(unshuffled[place] for place in shuffled.tolist())
+def place_of(counts: Sequence[int], bucket: int, number: int) -> int:
+    """Return the step of a bucket's turn: how many turns come before it.
+
+    They are ordered by (number + 1/2) / count, the first bucket first among equals. So in every sum(counts) steps each
+    bucket has as many turns as it has pairs: each pair is drawn equally often, a rare shape's many times at once.
+
+    Args:
+        counts: of the buckets' pairs.
+        bucket: its place among them.
+        number: how many turns it had before.
+    """
+    own = counts[bucket]
+    return sum(((2 * number + 1) * count + own - (other >= bucket)) // (2 * own) for other, count in enumerate(counts))
 
 
 def _part(pairs: PairFolder, size: Size, lines: Sequence[int]) -> PairFolder:

@@ -5,7 +5,7 @@ shuffled pairs: settings, step, weights, their average and the optimizer's momen
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -19,7 +19,10 @@ from anyrefill.files import whole, write_text
 from anyrefill.train.config import TrainConfig
 from anyrefill.train.store import file_digest
 
-__all__ = ["Checkpoint", "State"]
+__all__ = ["FOLDER", "Checkpoint", "State", "states", "write_state"]
+
+FOLDER = "checkpoints"
+"""Where the states lie in a run's folder."""
 
 FREE = (
     "out", "pairs", "steps", "min_epochs", "save_every", "keep", "cache", "device",
@@ -32,7 +35,10 @@ FREE = (
 CONTENT = "base, prompt or mask"
 """What a sentence calls them."""
 
-DEFAULTS = {field.name: str(field.default) for field in fields(TrainConfig)}
+TURNS = "order of shapes"
+"""What a sentence calls the way in which `--buckets` take turns."""
+
+DEFAULTS = {field.name: str(field.default) for field in fields(TrainConfig)} | {TURNS: "by batches"}
 """What an option was before it existed."""
 
 
@@ -47,6 +53,7 @@ class State:
         optimizer: its own state, as torch writes it.
         processes: how many trained together.
         best: the lowest validation loss so far.
+        steps_before: of training in the weights that the run began with; None where an earlier version did not say.
     """
 
     step: int
@@ -55,6 +62,7 @@ class State:
     optimizer: Mapping[str, Any] = field(repr=False)
     processes: int = 1
     best: float = float("inf")
+    steps_before: int | None = None
 
 
 class Checkpoint:
@@ -68,9 +76,10 @@ class Checkpoint:
             manifest: of its pairs.
             content: of its base's weights, its prompts and its masks.
         """
-        self.folder, self.keep = config.out / "checkpoints", config.keep
+        self.folder, self.keep = config.out / FOLDER, config.keep
         self.run = {key: str(value) for key, value in asdict(config).items() if key not in FREE}
         self.run |= {"manifest": manifest, CONTENT: content}
+        self.run |= {TURNS: "by pairs"} if config.buckets else {}
 
     def load(self) -> tuple[State | None, list[str]]:
         """Return the newest state that is whole, None where there is none, and sentences about damaged ones.
@@ -79,7 +88,7 @@ class Checkpoint:
             UserError: the checkpoint is of another run, or all there are cannot be read.
         """
         notes = list[str]()
-        for path in self._newest_first():
+        for path in states(self.folder):
             if complaint := _complaint(path):
                 notes.append(f"{path} {complaint}: going on from the one before.")
                 continue
@@ -100,17 +109,13 @@ class Checkpoint:
         """
         path = self.folder / f"state-{state.step:07}.pt"
         with whole(path) as part:
-            _write({"run": json.dumps(self.run), **vars(state)}, part)
+            write_state({"run": json.dumps(self.run), **vars(state)}, part)
             write_text(_sidecar(path), f"{file_digest(part)}  {path.name}\n")
-        older = [other for other in self._newest_first() if other.name < path.name]  # a later one is a damaged one
+        older = [other for other in states(self.folder) if other.name < path.name]  # a later one is a damaged one
         for old in older[self.keep - 1 :]:
             with suppress(FileNotFoundError):
                 old.unlink()
                 _sidecar(old).unlink()
-
-    def _newest_first(self) -> Iterator[Path]:
-        """Yield the states that are there."""
-        yield from sorted(self.folder.glob("state-*.pt"), reverse=True)
 
     def _refuse_another(self, path: Path, run: Mapping[str, str]) -> None:
         """Refuse the state of a run with other settings, pairs, prompts, masks or weights of the base.
@@ -122,7 +127,12 @@ class Checkpoint:
             raise UserError(f"{path} is of a run with another {', '.join(changed)}; give another --out.")
 
 
-def _write(content: Mapping[str, Any], path: Path) -> None:
+def states(folder: Path) -> list[Path]:
+    """Return the states in a folder, whole or damaged, the newest first."""
+    return sorted(folder.glob("state-*.pt"), reverse=True)
+
+
+def write_state(content: Mapping[str, Any], path: Path) -> None:
     """Write by torch; what hinders it is raised as the system's own error, which torch hides behind one of its own."""
     try:
         with path.open("wb") as file:

@@ -16,7 +16,7 @@ from anyrefill.backbone.flux import FLUX_TRANSFORMER
 from anyrefill.errors import UserError
 from anyrefill.pairs import PairFolder
 from anyrefill.tasks import Task
-from anyrefill.train.buckets import Bucket, buckets_of, turn_of
+from anyrefill.train.buckets import Bucket, buckets_of, place_of, turn_of
 from anyrefill.train.config import TrainConfig
 from anyrefill.train.store import Store
 from anyrefill.types import Fill, Ids, Sigma, Tokens
@@ -81,6 +81,7 @@ class Cache:
         width: of the canvases, all panels, in pixels.
         references: panels beside the target.
         lines: the pairs' places in their folder.
+        panels: the sha256 of each pair's pictures, its mask aside.
         manifest: sha256 of all captions and pictures, in order.
         content: sha256 of all prompts and masks, and of the parts of the base that encode; the keys tell of the device
             and the version of torch, too, this does not.
@@ -96,6 +97,7 @@ class Cache:
     width: int
     references: int
     lines: tuple[int, ...]
+    panels: tuple[frozenset[str], ...]
     manifest: str
     content: str
 
@@ -136,7 +138,7 @@ def draw(caches: Sequence[Cache], config: TrainConfig, step: int) -> Batch:
     """
     generator = Generator().manual_seed(config.seed * 1_000_003 + step)
     pairs = config.batch // config.draws
-    turn = turn_of([len(cache) for cache in caches], pairs, config.seed, step)
+    turn = turn_of([len(cache) for cache in caches], step)
     cache = caches[turn.bucket]
     rows = torch.tensor(_rows(len(cache), config.seed, turn.number * pairs, pairs)).repeat_interleave(config.draws)
     dropped = torch.rand(pairs, generator=generator).repeat_interleave(config.draws) < config.caption_dropout
@@ -195,8 +197,9 @@ def steps_of(config: TrainConfig, pairs: Sequence[int], default: int = SMALL_STE
         default: if no number of steps was asked for.
     """
     asked, each = default if config.steps is None else config.steps, config.batch // config.draws
-    epoch = pairs[0] / each if len(pairs) == 1 else sum(ceil(count / each) for count in pairs)
-    return max(asked, ceil(config.min_epochs * epoch))
+    turns = (ceil(config.min_epochs * count / each) for count in pairs)
+    ends = (place_of(pairs, bucket, number - 1) + 1 for bucket, number in enumerate(turns))
+    return max(asked, *ends)
 
 
 def default_steps(task: Task, transformer: Mapping[str, Any]) -> int:

@@ -151,6 +151,7 @@ def _plan(bucket: Bucket, encoder: Encoder, store: Store) -> Cache:
         width=(references + 1) * width,
         references=references,
         lines=bucket.lines,
+        panels=tuple(frozenset((*named[:2], *named[3:])) for named in files),
         manifest=manifest.hexdigest(),
         content=content.hexdigest(),
     )

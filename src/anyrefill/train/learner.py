@@ -1,7 +1,7 @@
 """One optimizer step: gradients of this process's share in parts, added up over all processes, clipped, applied."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -43,6 +43,7 @@ class Learner:
         channels: what the error of each latent channel counts.
         step: optimizer steps done.
         best: the lowest validation loss so far.
+        steps_before: of training in the weights that it began with.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Learner:
         self.config, self.masters, self.predict, self.world, self.steps = config, masters, predict, world, steps
         self.channels = channels
         self.optimizer = _optimizer(config, masters.values)
-        self.step, self.best = 0, float("inf")
+        self.step, self.best, self.steps_before = 0, float("inf"), 0
 
     def gradients(self, batch: Batch) -> Learned:
         """Leave the gradients of the whole batch's mean loss in the masters, clipped."""
@@ -87,7 +88,12 @@ class Learner:
             optimizer=self.optimizer.state_dict(),
             processes=self.world.size,
             best=self.best,
+            steps_before=self.steps_before,
         )
+
+    def begin(self, values: list[Tensor]) -> None:
+        """Begin with weights that are given."""
+        self.restore(replace(self.state(), parameters=values, average=values if self.masters.average else []))
 
     @torch.no_grad()
     def restore(self, state: State) -> None:

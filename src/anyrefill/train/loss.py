@@ -1,5 +1,6 @@
 """The flow-matching loss, and the forward pass that training takes."""
 
+from copy import copy
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -42,6 +43,12 @@ class Predictor:
         if config.compile:
             for block in _blocks(backbone):
                 block.compile(dynamic=False)
+
+    def guided(self, guidance: float) -> "Predictor":
+        """Return the same way through the transformer, fed with another distilled guidance."""
+        other = copy(self)
+        other.guidance = guidance
+        return other
 
     def __call__(self, noisy: Tokens, sigma: Sigma, batch: Batch) -> Tokens:
         """Return d latents / d sigma in float32."""

@@ -9,13 +9,14 @@ from anyrefill.backbone.fill import FluxFill
 from anyrefill.tasks import Task
 from anyrefill.train.config import TrainConfig
 from anyrefill.train.data import Cache
+from anyrefill.train.learner import Learner
 from anyrefill.train.trained import Trained
 
 __all__ = ["passport_of"]
 
 
 def passport_of(
-    config: TrainConfig, task: Task, backbone: FluxFill, trained: Trained, caches: Sequence[Cache], steps: int
+    config: TrainConfig, task: Task, backbone: FluxFill, trained: Trained, caches: Sequence[Cache], learner: Learner
 ) -> Passport:
     """Write down what the adapter is and how it came about; of several canvas sizes, the one with the most pairs."""
     return Passport(
@@ -40,8 +41,8 @@ def passport_of(
         density=_density(config),
         prompt=task.prompt,
         max_sequence_length=backbone.settings.max_sequence_length,
-        steps=steps,
-        steps_before=trained.steps_before,
+        steps=learner.step,
+        steps_before=learner.steps_before,
         pairs=sum(map(len, caches)),
         manifest=_manifest(caches),
         seed=config.seed,

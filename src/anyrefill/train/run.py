@@ -16,7 +16,7 @@ from anyrefill.backbone.precision import present_device
 from anyrefill.errors import UserError
 from anyrefill.tasks import Task
 from anyrefill.train.buckets import Bucket
-from anyrefill.train.checkpoint import Checkpoint
+from anyrefill.train.checkpoint import Checkpoint, State
 from anyrefill.train.config import TrainConfig
 from anyrefill.train.data import Batch, Cache, default_steps, draw, split, steps_of
 from anyrefill.train.encode import Cached, Encoder, encode
@@ -28,8 +28,8 @@ from anyrefill.train.parallel import World, join
 from anyrefill.train.passport import passport_of
 from anyrefill.train.records import Note, Step
 from anyrefill.train.store import Store
-from anyrefill.train.trained import Trained, begin, check_beginning
-from anyrefill.train.validate import sample_sheet, validation_loss
+from anyrefill.train.trained import Trained, check_beginning, make_trained, steps_before, take_on
+from anyrefill.train.validate import sample_sheet, shared_pictures, validation_loss
 
 __all__ = ["training"]
 
@@ -72,7 +72,6 @@ class _Run:
         task: what is learnt.
         backbone: the base with its adapter.
         trained: the adapter.
-        beginning: a sentence about what it begins with, or nothing.
         caches: the pairs to train on, one for each canvas size.
         held_out: the pairs to look at.
         looks: their caches.
@@ -88,7 +87,6 @@ class _Run:
     task: Task
     backbone: FluxFill
     trained: Trained
-    beginning: str
     caches: Sequence[Cache]
     held_out: Sequence[Bucket]
     looks: Sequence[Cache]
@@ -113,17 +111,32 @@ class _Run:
         """Take up the newest checkpoint, if there is one, and say what is to be said about it."""
         state, notes = self.checkpoint.load()
         yield from (Note(text=note) for note in notes)
-        if state is None and self.beginning:
-            yield Note(text=self.beginning)
-        if state is not None:
-            self.learner.restore(state)
-            if state.processes != self.world.size:
-                yield Note(
-                    text=f"The run was saved by {state.processes} processes and goes on with {self.world.size}: "
-                    "the weights will be the same but for rounding, not bit for bit."
-                )
+        known = None if state is None else state.steps_before
+        self.learner.steps_before = steps_before(self.config) if known is None else known
+        yield from (Note(text=note) for note in (self._begin() if state is None else self._restore(state)))
         if self.log is not None:
             self.log.begin(self.learner.step)
+
+    def _begin(self) -> Iterator[str]:
+        """Begin, with the weights of another adapter where that was asked for, and say what is to be said about it."""
+        if self.config.start_from is not None:
+            values, said = take_on(self.config, self.config.start_from, self.trained, self.backbone)
+            self.learner.begin(values)
+            yield said
+        if shared := shared_pictures(self.caches, self.looks):
+            yield (
+                f"{shared} of {sum(map(len, self.looks))} held-out pairs share a picture with pairs that are trained "
+                "on: their loss tells little about new pictures."
+            )
+
+    def _restore(self, state: State) -> Iterator[str]:
+        """Go on from a checkpoint, and say what is to be said about it."""
+        self.learner.restore(state)
+        if state.processes != self.world.size:
+            yield (
+                f"The run was saved by {state.processes} processes and goes on with {self.world.size}: the weights "
+                "will be the same but for rounding, not bit for bit."
+            )
 
     def take_step(self) -> Step:
         """Take one step and do all that is due after it."""
@@ -205,9 +218,9 @@ class _Run:
 
     def _save_adapter(self, path: Path) -> None:
         """Write the adapter as it is now."""
-        step = self.learner.step
+        passport = passport_of(self.config, self.task, self.backbone, self.trained, self.caches, self.learner)
         with self.learner.masters.shown(whole=True):
-            self.trained.save(path, passport_of(self.config, self.task, self.backbone, self.trained, self.caches, step))
+            self.trained.save(path, passport)
 
     def _stop(self, batch: Batch, learned: Learned) -> None:
         """Stop before a damaged step reaches the weights, and write down what it was made of.
@@ -242,7 +255,7 @@ def _prepare(config: TrainConfig) -> Generator[Cached, None, _Run]:
     backbone.bring("transformer")
     if samples or config.weighing == "reach":
         backbone.bring("vae")
-    trained, beginning = begin(config, task, backbone)
+    trained = make_trained(config, task, backbone)
     content = _content(backbone, caches)
     world.shard(backbone.transformer)
     few = torch.stack([caches[0].store[key]["clean"] for key in caches[0].pictures[:4]])
@@ -258,7 +271,6 @@ def _prepare(config: TrainConfig) -> Generator[Cached, None, _Run]:
         task=task,
         backbone=backbone,
         trained=trained,
-        beginning=beginning,
         caches=caches[: len(buckets)],
         held_out=held_out,
         looks=caches[len(buckets) :],

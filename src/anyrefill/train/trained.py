@@ -19,10 +19,19 @@ from anyrefill.backbone.adapters.prompt import TENSOR, inject_prompt, room_for, 
 from anyrefill.backbone.fill import FluxFill
 from anyrefill.errors import UserError
 from anyrefill.tasks import Task
+from anyrefill.train.checkpoint import FOLDER, states
 from anyrefill.train.config import Kind, TrainConfig
 from anyrefill.types import Pooled
 
-__all__ = ["LoraInTraining", "PromptInTraining", "Trained", "begin", "check_beginning", "take_on"]
+__all__ = [
+    "LoraInTraining",
+    "PromptInTraining",
+    "Trained",
+    "check_beginning",
+    "make_trained",
+    "steps_before",
+    "take_on",
+]
 
 
 @runtime_checkable
@@ -36,7 +45,6 @@ class Trained(Protocol):
         targets: ends of the names of the layers that it changes.
         tensors: all that trains, by the names that its file gives them.
         dtype: what it computes in.
-        steps_before: of training in the weights that it began with.
     """
 
     kind: Kind
@@ -45,7 +53,6 @@ class Trained(Protocol):
     targets: tuple[str, ...]
     tensors: dict[str, nn.Parameter]
     dtype: torch.dtype
-    steps_before: int
 
     def pooled(self, prompts: Sequence[str]) -> Pooled | None:
         """Return the pooled embedding of prompts; None where what was encoded before training holds."""
@@ -61,7 +68,6 @@ class LoraInTraining:
     """A LoRA in the transformer; see `Trained`."""
 
     kind: Kind = "lora"
-    steps_before: int = 0
 
     def __init__(self, config: TrainConfig, backbone: FluxFill) -> None:
         """Add an untrained one."""
@@ -91,7 +97,6 @@ class PromptInTraining:
     """Tokens in front of what CLIP reads; see `Trained`."""
 
     kind: Kind = "prompt"
-    steps_before: int = 0
     targets: tuple[str, ...] = ("token_embedding",)
     dtype: torch.dtype = torch.float32
 
@@ -116,40 +121,50 @@ class PromptInTraining:
         save_prompt(path, self.prompt, passport)
 
 
-def begin(config: TrainConfig, task: Task, backbone: FluxFill) -> tuple[Trained, str]:
-    """Add what is to be trained to a backbone, and return a sentence about where it begins, or nothing.
+def make_trained(config: TrainConfig, task: Task, backbone: FluxFill) -> Trained:
+    """Add what is to be trained to a backbone.
 
     Raises:
-        UserError: the settings do not suit the base, or the adapter to go on from is another kind of adapter.
+        UserError: the settings do not suit the base.
     """
-    trained = PromptInTraining(config, task, backbone) if config.kind == "prompt" else LoraInTraining(config, backbone)
-    if config.start_from is None:
-        return trained, ""
-    path = find_adapter(config.start_from, embedded=config.backbone == "micro")
-    return trained, take_on(path, trained, backbone)
+    return PromptInTraining(config, task, backbone) if config.kind == "prompt" else LoraInTraining(config, backbone)
 
 
 def check_beginning(config: TrainConfig) -> None:
     """Refuse layers that have no such name and a beginning that is no adapter, before minutes of encoding.
+
+    A run that has a checkpoint does not begin any more.
 
     Raises:
         UserError: one of them.
     """
     if config.kind == "lora":
         resolve_targets(config.targets)
-    if config.start_from is not None:
-        read_passport(find_adapter(config.start_from, embedded=config.backbone == "micro"))
+    if not states(config.out / FOLDER):
+        steps_before(config)
 
 
-@torch.no_grad()
-def take_on(path: Path, trained: Trained, backbone: FluxFill) -> str:
-    """Begin with the weights of another adapter, and return what is to be said about it.
+def steps_before(config: TrainConfig) -> int:
+    """Return how many steps of training are in the weights that a run begins with.
+
+    Raises:
+        UserError: there is no such adapter.
+    """
+    if config.start_from is None:
+        return 0
+    passport = read_passport(_path(config, config.start_from))
+    return passport.steps + passport.steps_before
+
+
+def take_on(config: TrainConfig, name: str, trained: Trained, backbone: FluxFill) -> tuple[list[Tensor], str]:
+    """Return the weights of another adapter, in the order of what is trained, and what is to be said about them.
 
     The base may be another one of the same shape: its names, not its weights, have to fit.
 
     Raises:
         UserError: the adapter is another kind, has another rank, alpha or targets, or other keys or shapes.
     """
+    path = _path(config, name)
     passport = read_passport(path)
     for word in ("kind", "rank", "alpha", "targets"):
         theirs, ours = getattr(passport, word), getattr(trained, word)
@@ -162,25 +177,25 @@ def take_on(path: Path, trained: Trained, backbone: FluxFill) -> str:
         raise UserError(
             f"{path} cannot be gone on from: {different[0]} is in it or in this run's adapter, not in both."
         )
-    for name, parameter in trained.tensors.items():
-        _copy(path, name, tensors[name], parameter)
-    trained.steps_before = passport.steps + passport.steps_before
+    for key, parameter in trained.tensors.items():
+        if tensors[key].shape != parameter.shape:
+            raise UserError(
+                f"{path} does not fit this base: its {key} is {tuple(tensors[key].shape)}, not "
+                f"{tuple(parameter.shape)}."
+            )
+    values = [tensors[key] for key in trained.tensors]
     begins = f"It begins with the weights of {path} ({passport.task}, {passport.steps} steps)"
     if passport.fingerprint == backbone.fingerprint():
-        return f"{begins}."
-    return (
+        return values, f"{begins}."
+    return values, (
         f"{begins}, which was trained on another base: {passport.base} ({passport.fingerprint[:8]}), "
         f"not {backbone.name} ({backbone.fingerprint()[:8]}); it paints rightly only after training."
     )
 
 
-def _copy(path: Path, name: str, source: Tensor, parameter: nn.Parameter) -> None:
-    """Copy one tensor, and refuse one of another shape."""
-    if source.shape != parameter.shape:
-        raise UserError(
-            f"{path} does not fit this base: its {name} is {tuple(source.shape)}, not {tuple(parameter.shape)}."
-        )
-    parameter.copy_(source)
+def _path(config: TrainConfig, name: str) -> Path:
+    """Return the file of an adapter."""
+    return find_adapter(name, embedded=config.backbone == "micro")
 
 
 def _said(value: object) -> str:

@@ -1,7 +1,7 @@
 """A look at held-out pairs while training: a loss that can be compared between steps, and painted pictures."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import product
 
 import torch
@@ -9,38 +9,50 @@ from PIL.Image import Image
 from torch import Generator, Tensor
 
 from anyrefill import flow, images
+from anyrefill.backbone import Condition, MaskRule, Text
 from anyrefill.backbone.fill import FluxFill
-from anyrefill.backbone.latents import pack, unpack
+from anyrefill.backbone.latents import pack
 from anyrefill.canvas import Canvas
-from anyrefill.pairs import PairFolder
+from anyrefill.pairs import PairFolder, mirrored
+from anyrefill.sample import sample
 from anyrefill.tasks import Task
 from anyrefill.train.config import TrainConfig
 from anyrefill.train.data import Batch, Cache
 from anyrefill.train.loss import Predictor, flow_loss, weight_of
-from anyrefill.types import Panel, Tokens
+from anyrefill.types import Latents, Panel, Sheets, Sigma, Tokens
 
-__all__ = ["LEVELS", "sample_sheet", "sigma_at", "validation_loss"]
+__all__ = ["LEVELS", "sample_sheet", "shared_pictures", "sigma_at", "validation_loss"]
 
 LEVELS = (0.125, 0.375, 0.625, 0.875)
 """Quantiles of the training density: the noise levels that held-out pairs are looked at."""
 
 STEPS = 20
-"""Backbone calls a painted canvas."""
+"""Backbone calls a painted canvas where the adapter asks for no other number."""
 
 
 @torch.no_grad()
 def validation_loss(
     caches: Sequence[Cache], config: TrainConfig, predict: Predictor, channels: Tensor, at_once: int = 8
 ) -> float:
-    """Return the mean loss of held-out pairs, each at every level, always under the same noise."""
+    """Return the mean loss of held-out pairs, each at every level, always under the same noise.
+
+    The same pairs without noise weigh in it as much as samples without noise do in training.
+    """
+    looks = [(level, 1.0, 1 - config.quiet) for level in LEVELS] + [(1.0, 0.0, config.quiet * len(LEVELS))]
     total = weight = 0.0
-    for cache, level in product(caches, LEVELS):
+    for cache, (level, temperature, share) in product(caches, looks if config.quiet else looks[:-1]):
         for start in range(0, len(cache), at_once):
-            batch = _fixed(cache, config, range(start, min(start + at_once, len(cache))), level)
+            batch = _fixed(cache, config, range(start, min(start + at_once, len(cache))), level, temperature)
             weighs = weight_of(batch, config.region)
-            total += float(flow_loss(predict, batch, config.region, weighs, channels)) * float(weighs)
-            weight += float(weighs)
+            total += share * float(flow_loss(predict, batch, config.region, weighs, channels)) * float(weighs)
+            weight += share * float(weighs)
     return total / weight
+
+
+def shared_pictures(caches: Sequence[Cache], looks: Sequence[Cache]) -> int:
+    """Return how many held-out pairs have a picture, byte for byte, that is trained on."""
+    trained = frozenset[str]().union(*(panels for cache in caches for panels in cache.panels))
+    return sum(not trained.isdisjoint(panels) for look in looks for panels in look.panels)
 
 
 def sigma_at(share: float, config: TrainConfig, tokens: int) -> float:
@@ -57,34 +69,77 @@ def sigma_at(share: float, config: TrainConfig, tokens: int) -> float:
 def sample_sheet(
     pairs: PairFolder, cache: Cache, task: Task, backbone: FluxFill, config: TrainConfig, predict: Predictor
 ) -> Image:
-    """Paint the first held-out pairs, always from the same noise, and return a contact sheet."""
+    """Paint the first held-out pairs as the adapter asks for, always from the same noise; return a contact sheet.
+
+    A mirror image is painted under the same words, since no text encoder is there any more.
+    """
     rows, more = list[list[Panel]](), ["further reference"] * (cache.references - 1)
     for index in range(min(config.samples, len(pairs))):
         pair = pairs[index]
-        canvas = Canvas.stitch(pair.references, pair.target, task.mask(pair))
-        batch = _fixed(cache, config, range(index, index + 1), 1.0)
-        latents = _painted(batch, predict)
-        sheet = backbone.decode(unpack(latents, canvas.height, canvas.width)).to("cpu", torch.float32)[0]
-        rows.append([*pair.references[::-1], canvas.paste(sheet), pair.target])
+        model = _InTraining(
+            backbone=backbone, predict=predict, batch=_fixed(cache, config, range(index, index + 1), 1.0)
+        )
+        painted = [
+            sample(
+                model,
+                [Canvas.stitch(view.references, view.target, task.mask(view))],
+                [""],
+                seeds=[index],
+                steps=config.steps_paint or STEPS,
+                guidance=backbone.settings.guidance,
+                temperature=config.temperature_paint,
+                reference_guidance=config.reference_guidance_paint,
+            )[0]
+            for view in ([pair, mirrored(pair)] if config.mirrored_paint else [pair])
+        ]
+        mean = (painted[0] + painted[-1].flip(-1)) / 2 if config.mirrored_paint else painted[0]
+        rows.append([*pair.references[::-1], mean, pair.target])
     return images.contact_sheet(rows, (*more, "reference", "painted", "target"))
 
 
-def _painted(batch: Batch, predict: Predictor) -> Tokens:
-    """Return the latents at the end of the path from the batch's noise."""
+@dataclass(frozen=True, kw_only=True)
+class _InTraining:
+    """A `Backbone` in the middle of its training.
 
-    def model(latents: Tokens, sigma: float) -> Tokens:
-        return predict(latents, latents.new_full((len(latents),), sigma), batch)
+    Attributes:
+        backbone: encodes and decodes.
+        predict: the way of its training through the transformer.
+        batch: of one pair, under whose prompt everything is painted.
+    """
 
-    *_, last = flow.euler(model, batch.noise, flow.schedule(STEPS, batch.clean.shape[1]))
-    return last
+    backbone: FluxFill
+    predict: Predictor
+    batch: Batch
+
+    @property
+    def mask_rule(self) -> MaskRule:
+        """What becomes of a grey mask."""
+        return self.backbone.mask_rule
+
+    def encode_text(self, prompts: list[str]) -> Text:
+        """Return the encoded prompt of the pair, whatever is asked for."""
+        return self.batch.text
+
+    def encode(self, pixels: Sheets, generators: list[Generator] | None = None) -> Latents:
+        """Encode pixels."""
+        return self.backbone.encode(pixels, generators)
+
+    def decode(self, latents: Latents) -> Sheets:
+        """Decode latents."""
+        return self.backbone.decode(latents)
+
+    def velocity(self, latents: Tokens, sigma: Sigma, condition: Condition, guidance: float) -> Tokens:
+        """Predict d latents / d sigma, as everything is predicted that is learnt from."""
+        batch = replace(self.batch, fill=condition.fill)
+        return self.predict.guided(guidance)(latents, sigma, batch).to(latents)
 
 
-def _fixed(cache: Cache, config: TrainConfig, rows: range, level: float) -> Batch:
+def _fixed(cache: Cache, config: TrainConfig, rows: range, level: float, temperature: float = 1.0) -> Batch:
     """Return held-out pairs at one level; the noise of a pair depends on nothing but the pair and the level."""
     sigma = torch.full((len(rows),), sigma_at(level, config, cache.tokens))
     batch = cache.batch(rows, [False] * len(rows), sigma, Generator())
     noise = torch.stack([_noise(cache, row, level) for row in rows])
-    return replace(batch, noise=noise)
+    return replace(batch, noise=temperature * noise)
 
 
 def _noise(cache: Cache, row: int, level: float) -> Tensor:
