@@ -1,5 +1,5 @@
 # AnyRefill. `make demo` paints with the embedded backbone, `make test` runs every check.
-# Needs Python 3.11 or newer, make and a C compiler; everything else goes into .venv/.
+# Needs make and Python 3.11 or newer with venv; everything else goes into .venv/.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv

@@ -258,7 +258,7 @@ def _found(name: str, docs: Path, points: Sequence["Point"]) -> Iterator[str]:
         metric = report.rows[0].scores[0].metric
         yield (
             f"## Pictures\n\nLeft the first four held-out pairs, right the three worst by {metric}; whose pictures "
-            "these are: [Data](../data.md)."
+            "these are: [Credits](../credits.md)."
         )
         yield f"![what {name} was given, painted, and should have painted]({name}.jpg)"
         for sheet, words in FURTHER.get(name, {}).items():

@@ -2,7 +2,8 @@
 
     python -m recipes.demo_pairs                         # after recipes.world.render; seconds
 
-Writes src/anyrefill/assets/photos/pairs/TASK: pictures as JPEG of about 5 kB, masks as PNG, sources in metadata.jsonl.
+Writes src/anyrefill/assets/photos/pairs/TASK: pictures as JPEG of about 5 kB, masks as PNG; metadata.jsonl names the
+authors of all that each pair shows, and CREDITS.md above has it all on one page.
 """
 
 import argparse
@@ -15,9 +16,9 @@ from pathlib import Path
 import torch
 
 from anyrefill import images, tasks
-from anyrefill.demo import PHOTOS
-from anyrefill.files import whole_folder
+from anyrefill.files import whole_folder, write_text
 from anyrefill.pairs import METADATA, Pair
+from recipes import credits
 from recipes.world import render_pairs
 
 EDITS: Mapping[str, Callable[[str], Iterator[Pair]]] = {
@@ -28,8 +29,7 @@ EDITS: Mapping[str, Callable[[str], Iterator[Pair]]] = {
     "ref-inpainting": render_pairs.inpainting_pairs,
 }
 TASKS = (*EDITS, "image-to-depth", "depth-to-image")
-SOURCE = "anyrefill, rendered by recipes/world; third-party models and their authors in docs/data.md"
-LICENCE = "Apache-2.0; furniture CC0 and CC-BY-3.0; blurred backdrops as in docs/data.md"
+LICENCE = "Apache-2.0; what the render shows keeps the licence named there"
 
 
 def renders(task: str) -> Iterator[Pair]:
@@ -58,21 +58,33 @@ def write(task: str, pairs: list[Pair], folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     with whole_folder(folder, "pairs") as part:
         part.mkdir(parents=True)
-        lines = [_line(number, pair, part) for number, pair in enumerate(pairs, start=1)]
+        known = credits.read_renders()
+        lines = [
+            json.dumps({**facts(pair, known), **save(number, pair, part)}, ensure_ascii=False)
+            for number, pair in enumerate(pairs, start=1)
+        ]
         (part / METADATA).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     print(f"{task}: {len(pairs)} pairs, {sum(file.stat().st_size for file in folder.iterdir())} bytes")
 
 
-def _line(number: int, pair: Pair, folder: Path) -> str:
-    """Write one pair's pictures and return its line."""
-    row = {"caption": pair.caption, "source": SOURCE, "licence": LICENCE}
+def facts(pair: Pair, known: credits.Renders) -> dict[str, str]:
+    """Return a pair's caption, whose pictures and models it shows, and under which licence it is given."""
+    shown = known.of(pair)
+    if shown is None:
+        raise ValueError(f"nobody knows what the pair {pair.caption!r} shows")
+    return {"caption": pair.caption, "source": f"anyrefill, recipes/world, {shown}", "licence": LICENCE}
+
+
+def save(number: int, pair: Pair, folder: Path) -> dict[str, str]:
+    """Write one pair's pictures and return their names."""
+    names: dict[str, str] = {}
     for name, panel in (("reference", pair.reference), ("target", pair.target)):
-        row[f"{name}_file_name"] = file = f"{number}-{name}.jpg"
+        names[f"{name}_file_name"] = file = f"{number}-{name}.jpg"
         images.to_pil(panel).save(folder / file, quality=90, optimize=True)
     if pair.mask is not None:
-        row["mask_file_name"] = file = f"{number}-mask.png"
+        names["mask_file_name"] = file = f"{number}-mask.png"
         images.to_pil((2 * pair.mask - 1).repeat(3, 1, 1)).convert("1").save(folder / file, optimize=True)
-    return json.dumps(row, ensure_ascii=False)
+    return names
 
 
 def main() -> None:
@@ -84,9 +96,10 @@ def main() -> None:
     for task in args.task or TASKS:
         pairs = chosen(task, args.count)
         if pairs:
-            write(task, pairs, PHOTOS / "pairs" / task)
+            write(task, pairs, credits.BUNDLED / task)
         else:
             print(f"{task}: nothing is rendered yet")
+    write_text(credits.BUNDLED / credits.CREDITS, credits.bundled())
 
 
 if __name__ == "__main__":

@@ -43,7 +43,8 @@ HEAD = """# Results
 
 Held-out pairs: no photograph, cut-out, emoji, identity or room in them was seen by any training step. Means with 95 %
 intervals (bootstrap; jackknife for distances of sets). Pairs of one person, room, stage or photograph are drawn
-together in them: the edits' 64 pairs show 18 rendered people, ref-inpainting's 20 rooms and 32 stages. Measure again
+together in them, as one group: the edits' 64 pairs show 18 rendered people, ref-inpainting's 20 rooms and 32 stages
+([how](guides/evaluate.md#pairs-that-belong-together)). Measure again
 with `python -m recipes.results --redo all`; the numbers come from `docs/results/*.json`, every picture's score among
 them, and are what `anyrefill evaluate --all` prints.
 
@@ -157,15 +158,20 @@ def sheet_of(name: str) -> Path:
     return DOCS / "tasks" / f"{name}.jpg"
 
 
+def on_sheet(report: Report, pairs: Sequence[Pair]) -> list[int]:
+    """Return the places of the pairs that a contact sheet shows: the first four, then the three worst others."""
+    score = report.rows[0].scores[0]
+    shown = [index for index, pair in enumerate(pairs) if NOT_SHOWN not in f"{pair.caption} {pair.extra.get('place')}"]
+    others = sorted(shown[4:], key=lambda index: score.values[index], reverse=score.aim == "lower")
+    return [*shown[:4], *others[:3]]
+
+
 def save_sheet(report: Report, pairs: Sequence[Pair], painted: Callable[[int], Panel], path: Path) -> None:
     """Save four pairs and the three worst others by the first score as one JPEG of less than 60 kB.
 
     Captions stand on what was given, where they tell what to paint.
     """
-    score = report.rows[0].scores[0]
-    shown = [index for index, pair in enumerate(pairs) if NOT_SHOWN not in f"{pair.caption} {pair.extra.get('place')}"]
-    others = sorted(shown[4:], key=lambda index: score.values[index], reverse=score.aim == "lower")
-    chosen = [*shown[:4], *others[:3]]
+    chosen = on_sheet(report, pairs)
     rows = [[pairs[index].reference, painted(index), pairs[index].target] for index in chosen]
     half = (len(rows) + 1) // 2
     sheet = images.contact_sheet(

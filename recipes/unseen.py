@@ -157,10 +157,15 @@ def compare(task: str, options: argparse.Namespace) -> Compared:
     return Compared(steps=options.steps, pairs=count, base=base_of(learnt[MET]), asked=tuple(asked))
 
 
-def _save_sheet(task: str, pairs: Sequence[Pair], columns: Mapping[str, Sequence[Panel]]) -> None:
-    """Save one pair of each of the first four captions: given, painted by both adapters, true."""
+def on_sheet(pairs: Sequence[Pair]) -> list[int]:
+    """Return the places of the pairs that a contact sheet shows: one of each of the first four captions."""
     captions = [pair.caption for pair in pairs]
-    first = sorted(captions.index(words) for words in set(captions))[:4]
+    return sorted(captions.index(words) for words in set(captions))[:4]
+
+
+def _save_sheet(task: str, pairs: Sequence[Pair], columns: Mapping[str, Sequence[Panel]]) -> None:
+    """Save a contact sheet: given, painted by both adapters, true."""
+    first = on_sheet(pairs)
     rows = [[pairs[i].reference, *(painted[i] for painted in columns.values()), pairs[i].target] for i in first]
     sheet = images.contact_sheet(rows, ["given", *columns, "target"])
     sheet.save(DOCS / "tasks" / f"unseen-words-{task}.jpg", quality=85, optimize=True)

@@ -16,11 +16,11 @@ import anyrefill
 from anyrefill import Painter, Pair, Task, UserError, tasks, write_pairs
 from anyrefill.backbone.tiny import TinyFill
 from anyrefill.cli.evaluate import VARIANTS
-from anyrefill.evaluate import Report, evaluate, evaluating, held_out_pairs, heldout, shown_by
+from anyrefill.evaluate import Report, evaluate, evaluating, group_of, held_out_pairs, heldout
 from anyrefill.evaluate.baselines import copied, flat, shuffled
 from anyrefill.evaluate.goals import GOALS, Goal, Kind, goal_table, outcome
 from anyrefill.evaluate.report import Row, Score, interval, read_reports, table
-from anyrefill.evaluate.scoring import rules, scoring
+from anyrefill.evaluate.scoring import GROUPS, rules, scoring
 from anyrefill.metrics import Spread, aim, colourfulness_ratio, lpips_alex, psnr, psnr_in
 from anyrefill.types import Panel
 from panels import random_panel
@@ -56,8 +56,34 @@ def test_a_copying_painter_scores_like_the_copy() -> None:
 
 def test_other_uses_of_a_key_do_no_harm() -> None:
     pairs = [replace(pair, extra={"stage": None, "room": ["a", index // 2]}) for index, pair in enumerate(some_pairs())]
-    assert [shown_by(pair, 7) for pair in pairs[1:3]] == [("room", '["a", 0]'), ("room", '["a", 1]')]
+    assert [group_of(pair, 7) for pair in pairs[1:3]] == [("room", '["a", 0]'), ("room", '["a", 1]')]
     assert evaluate(copying(), pairs, baselines=False).shown == 2
+
+
+def test_a_folder_of_one_s_own_says_by_a_group_which_pairs_belong_together(tmp_path: Path) -> None:
+    """Of the documented keys `group` comes first; an empty one says nothing."""
+    told = [{"group": "house"}, {"group": "house", "room": 1}, {"group": "", "room": 1}, {}]
+    pairs = [replace(pair, extra=extra) for pair, extra in zip(some_pairs(4), told, strict=True)]
+    write_pairs(pairs, tmp_path / "pairs")
+    read = held_out_pairs(copying().task, (32, 32), tmp_path / "pairs")
+    assert [group_of(pair, place) for place, pair in enumerate(read)] == [
+        *[("group", '"house"')] * 2, ("room", "1"), ("pair", 3),
+    ]  # fmt: skip
+    report, apart = (
+        evaluate(copying(), given, baselines=False) for given in (read, [replace(one, extra={}) for one in read])
+    )
+    assert "deblur: 4 pairs in 3 groups, " in report.to_markdown()
+    assert report.rows[0].scores[0].mean == apart.rows[0].scores[0].mean
+    guide = (Path(__file__).parents[1] / "docs" / "guides" / "evaluate.md").read_text(encoding="utf-8")
+    assert all(f"`{key}`" in guide for key in GROUPS)
+
+
+def test_kinds_are_drawn_by_group_too() -> None:
+    extras = [{"factor": 4 + 4 * (index // 4), "group": index // 2} for index in range(8)]
+    pairs = [replace(pair, extra=extra) for pair, extra in zip(some_pairs(8), extras, strict=True)]
+    report = evaluate(copying(Task(name="sr", summary="", split_by="factor")), pairs, baselines=False)
+    part = report.score("painted, factor 4", "psnr")
+    assert (part.low, part.high) == interval(part.values, groups=[0, 0, 1, 1])
 
 
 def test_progress_counts_every_call() -> None:
@@ -165,7 +191,8 @@ def test_the_report_reads_as_table_and_as_json() -> None:
     lines = report.to_markdown().splitlines()
     assert lines[0].startswith("t: 2 pairs, 2 steps, guidance 1.5, seed 0, ")
     assert lines[2].split("|")[2].strip() == "psnr ↑"
-    assert len({len(line) for line in lines[2:]}) == 1, "columns line up"
+    assert len({len(line) for line in lines[2:-1]}) == 1, "columns line up"
+    assert lines[-1] == "Of 2 alone, the true intervals are wider than these."
     facts = json.loads(report.to_json())
     assert facts["rows"][0]["name"] == "painted"
     assert facts["rows"][0]["scores"][1]["mean"] is None
@@ -198,12 +225,14 @@ def test_pairs_of_one_person_are_drawn_together() -> None:
     assert score.high - score.low > 1.5 * (own.high - own.low)
     assert report.grouped(range(16)) == report
     assert report.grouped(["final"] * 16) == report, "what all share tells nothing apart"
-    assert "t: 16 pairs of 4 people, rooms, stages or photographs, 1 steps" in grouped.to_markdown()
+    assert "t: 16 pairs in 4 groups, 1 steps" in grouped.to_markdown()
     assert "rmse: 15 of the 16 pairs can tell" in grouped.to_markdown()
+    assert "Of 4 alone, the true intervals are wider than these." in grouped.to_markdown()
+    assert "alone" not in report.to_markdown()
     pairs = [
         Pair(reference=torch.zeros(3, 8, 8), target=torch.zeros(3, 8, 8), extra=extra) for extra in ({"room": 3}, {})
     ]
-    assert [shown_by(pair, place) for place, pair in enumerate(pairs)] == [("room", "3"), ("pair", 1)]
+    assert [group_of(pair, place) for place, pair in enumerate(pairs)] == [("room", "3"), ("pair", 1)]
 
 
 def test_goals_are_held_to_twenty_steps_too() -> None:
@@ -393,7 +422,7 @@ def test_held_out_pairs_are_looked_for_at_home(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setenv("HOME", str(tmp_path))
     task = tasks.get("deblur")
     assert heldout("deblur") == tmp_path / ".cache" / "anyrefill" / "heldout" / "deblur"
-    with pytest.raises(UserError, match="make them with `python -m recipes.heldout`"):
+    with pytest.raises(UserError, match="give a folder of pairs; `python -m recipes.heldout` makes ours"):
         held_out_pairs(task, (32, 32))
     write_pairs(some_pairs(), heldout("deblur"))
     assert len(held_out_pairs(task, (32, 32))) == 4

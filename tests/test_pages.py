@@ -8,9 +8,12 @@ from types import ModuleType
 import pytest
 import torch
 from PIL import Image
-from recipes import cards, clean_prefix, colour_words, few_steps, mixing, results, unseen
+from recipes import cards, clean_prefix, colour_words, credits, few_steps, mixing, results, unseen
+from recipes.credits import BUNDLED
 from recipes.micro import adapters
 from recipes.plots import Point, plot
+from recipes.world.render_pairs import rendered
+from recipes.world.sources import HELD_OUT_PHOTOS, photos
 
 from anyrefill import Pair, PairFolder, write_pairs
 from anyrefill.backbone.embedded import shipped
@@ -18,6 +21,7 @@ from anyrefill.cli.evaluate import wanted
 from anyrefill.evaluate import heldout
 from anyrefill.evaluate.report import Report, Row, Score
 from anyrefill.files import write_text
+from anyrefill.images import to_panel
 from panels import random_panel
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -267,3 +271,56 @@ def test_scores_of_other_weights_are_measured_again(tmp_path: Path, monkeypatch:
 )
 def test_mixes_of_a_task_are_measured_again(redo: list[str] | None, again: tuple[bool, bool]) -> None:
     assert (mixing.redone({"age", "gender"}, redo), mixing.redone({"deblur", mixing.ALONE}, redo)) == again
+
+
+ROOM: dict[str, object] = {
+    "seed": 16,
+    "credits": ["Box by Scopia, CC-BY-3.0"],
+    "walls": ["rcc/erase/gcompris/src/activities/erase/resource/gorilla.webp"],
+}
+
+
+def test_every_bundled_pair_names_the_authors_of_what_it_shows() -> None:
+    lines = [json.loads(line) for path in BUNDLED.glob("*/metadata.jsonl") for line in path.read_text().splitlines()]
+    assert len(lines) >= 28
+    for line in lines:
+        assert re.match(r"anyrefill, recipes/world, (room|person) \d+: .+ by .+, C", line["source"])
+        assert line["licence"].startswith("Apache-2.0")
+        kind = "behind, blurred: " if " person " in line["source"] else "on the wall: "
+        assert re.search(rf"{kind}.+ by .+, \S", line["source"]), "these rooms have pictures on their walls"
+    assert (BUNDLED / "CREDITS.md").read_text(encoding="utf-8") == credits.bundled()
+
+
+def test_every_held_out_photograph_has_an_author() -> None:
+    named = {part for end in credits.PHOTOGRAPHS for part in Path(end).with_suffix("").parts}
+    gone = {"guitar", "elephant", "lion"}  # held out by name, and in no package any more
+    assert HELD_OUT_PHOTOS - gone <= named
+    assert all(photograph.held_out and credits.photograph(str(photograph.path)) for photograph in photos(held_out=True))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (rendered("test") and heldout("age").is_dir()), reason="nothing is rendered here")
+def test_the_committed_credits_are_of_the_committed_sheets() -> None:
+    assert credits.PAGE.read_text(encoding="utf-8") == credits.page(credits.read_renders())
+
+
+def test_a_render_is_known_by_its_facts_and_its_pixels(tmp_path: Path) -> None:
+    folder = tmp_path / "rooms" / "test" / "000016"
+    folder.mkdir(parents=True)
+    (folder / "facts.json").write_text(json.dumps(ROOM))
+    seen, other = (Image.effect_noise((128, 128), 60 + level).convert("RGB") for level in (0, 1))
+    seen.save(folder / "0.png")
+    other.save(folder / "0.depth.png")
+    known = credits.read_renders(tmp_path)
+    room = known.named["room 16"]
+    assert (
+        str(room)
+        == "room 16: Box by Scopia, CC-BY-3.0; on the wall: Mountain gorilla by Charles J. Sharp, CC-BY-SA-4.0"
+    )
+    pairs = [
+        Pair(reference=to_panel(picture, (128, 128)), target=torch.zeros(3, 128, 128), extra=extra)
+        for picture, extra in ((seen, {}), (other, {"room": 16}), (other, {}))
+    ]
+    assert [known.of(pair) for pair in pairs] == [room, room, None]
+    with pytest.raises(KeyError, match="does not say whose x/new.jpg is"):
+        credits.read_facts({"seed": 8, "backdrop": "x/new.jpg"})

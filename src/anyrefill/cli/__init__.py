@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from errno import EACCES, ENAMETOOLONG, ENOSPC
+from errno import EACCES, ENAMETOOLONG, ENOSPC, EROFS
 from itertools import dropwhile, takewhile
 from typing import Any, NoReturn
 
@@ -31,7 +31,7 @@ from anyrefill.errors import UserError
 
 __all__ = ["COMMANDS", "Command", "main"]
 
-TOLD = {EACCES: "read", ENAMETOOLONG: "read", ENOSPC: "write"}
+TOLD = {EACCES: "use", ENAMETOOLONG: "open", ENOSPC: "write", EROFS: "write"}
 """Errors of the system that are nobody's bug, and what could not be done."""
 
 SMALLER = "smaller pictures, fewer of them at once, --offload and fewer bits (--weights) take less"
@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         _drop_output()
         sys.exit(141)
     except (OSError, RuntimeError) as error:
-        told = _out_of_memory(error) if isinstance(error, RuntimeError) else _of_the_system(error)
+        told = _of_torch(error) if isinstance(error, RuntimeError) else _of_the_system(error)
         if not told:
             raise
         _fail(told)
@@ -103,10 +103,13 @@ def _of_the_system(error: OSError) -> str:
     return f"Cannot {TOLD[error.errno]} {error.filename or 'what is printed'}: {error.strerror}."
 
 
-def _out_of_memory(error: RuntimeError) -> str:
-    """Return what to say where torch ran out of memory, or nothing."""
-    ran_out = any(words in str(error) for words in ("out of memory", "can't allocate memory"))
-    return f"The memory does not hold this: {SMALLER}." if ran_out else ""
+def _of_torch(error: RuntimeError) -> str:
+    """Return what to say where torch ran out of memory or has no compiler to call, or nothing."""
+    if any(words in str(error) for words in ("out of memory", "can't allocate memory")):
+        return f"The memory does not hold this: {SMALLER}."
+    if "InvalidCxxCompiler" in str(error):
+        return "Compiling needs a C++ compiler, and there is no g++: install it, or leave out --compiled or --compile."
+    return ""
 
 
 def _run(words: Sequence[str]) -> None:

@@ -1,6 +1,5 @@
 """Evaluation: a painter's scores on pairs that no training saw, beside what needs no model to reach."""
 
-import json
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ from anyrefill.errors import UserError
 from anyrefill.evaluate.baselines import copied, flat, shuffled, without_reference
 from anyrefill.evaluate.goals import IN_FULL, PAINTED, RAW
 from anyrefill.evaluate.report import Report, Row, Score
-from anyrefill.evaluate.scoring import Rule, is_extractor, parts_of, rules, score, scoring, unscored
+from anyrefill.evaluate.scoring import Rule, group_of, is_extractor, parts_of, rules, score, scoring, unscored
 from anyrefill.painter import STEPS, Asked, Painter
 from anyrefill.pairs import Pair, PairFolder
 from anyrefill.tasks import Specialist, Task, as_painted
@@ -29,11 +28,11 @@ __all__ = [
     "evaluate",
     "evaluating",
     "finished",
+    "group_of",
     "held_out_pairs",
     "heldout",
     "refuse_missing",
     "score",
-    "shown_by",
 ]
 
 
@@ -150,7 +149,7 @@ def evaluating(
         rows=rows,
         dtype="" if dtype is None else dtype_name(dtype),
     )
-    report = report.grouped([shown_by(pair, place) for place, pair in enumerate(pairs)])
+    report = report.grouped([group_of(pair, place) for place, pair in enumerate(pairs)])
     yield Progress(done=total, total=total, doing=SCORING, report=report, painted=tuple(answers[PAINTED]))
 
 
@@ -162,12 +161,6 @@ def _refuse_unfit(task: Task, pairs: Sequence[Pair]) -> None:
             task.mask(pair)
         except UserError as error:
             raise UserError(f"Pair {number} of {len(pairs)} cannot be evaluated: {error}") from error
-
-
-def shown_by(pair: Pair, place: int) -> tuple[str, object]:
-    """Return the person, room, stage or photograph that a pair shows, as its extra tells, else its own place."""
-    told = {kind: json.dumps(pair.extra[kind], sort_keys=True) for kind in SHOWN if pair.extra.get(kind) is not None}
-    return next(iter(told.items()), ("pair", place))
 
 
 def heldout(task: str) -> Path:
@@ -198,15 +191,10 @@ def held_out_pairs(task: Task, size: Size, folder: Path | None = None, limit: in
 def refuse_missing(task: str) -> None:
     """Refuse a task without a folder of held-out pairs."""
     if not heldout(task).is_dir():
-        instead = "" if task.startswith("backbone-") else ", or give a folder of pairs"  # the backbone takes none
-        raise UserError(
-            f"There are no held-out pairs of {task} in {heldout(task)}: "
-            f"make them with `python -m recipes.heldout`{instead}."
-        )
+        made = "`python -m recipes.heldout` makes ours (docs/data.md tells what that needs)"
+        instead = "" if task.startswith("backbone-") else "give a folder of pairs; "  # the backbone takes none
+        raise UserError(f"There are no held-out pairs of {task} in {heldout(task)}: {instead}{made}.")
 
-
-SHOWN = ("person", "room", "stage", "photograph")
-"""Keys of a pair's extra: two pairs with the same value of one are not independent of each other."""
 
 SCORING = "scoring"
 """What is done after painting."""

@@ -1,6 +1,7 @@
 """From painted panels to the rows of a report."""
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
 from math import nan
 
@@ -15,13 +16,17 @@ from anyrefill.pairs import Pair
 from anyrefill.tasks import Task
 from anyrefill.types import Panel
 
-__all__ = ["is_extractor", "judged", "parts_of", "rules", "score", "scoring", "unscored"]
+__all__ = ["GROUPS", "group_of", "is_extractor", "judged", "parts_of", "rules", "score", "scoring", "unscored"]
 
 Rule = Callable[..., object]
 """A metric, a judge or a distance."""
 
 FEWEST = 3
 """Pictures that a distance of two sets takes."""
+
+GROUPS = ("group", "person", "room", "stage", "photograph")
+"""Keys of a line of `metadata.jsonl` by which pairs belong together; of several the first counts. `group` is for any
+folder, the others stand in those of recipes.heldout (docs/guides/evaluate.md)."""
 
 
 def scoring(
@@ -62,11 +67,18 @@ def is_extractor(rule: Rule) -> bool:
 def parts_of(whole: Row, pairs: Sequence[Pair], key: str) -> list[Row]:
     """Return a row's scores again for each value that the pairs' extra has under a key; nothing without a key."""
     kinds = [str(pair.extra.get(key, "unknown")) for pair in pairs] if key else []
+    groups = [group_of(pair, place) for place, pair in enumerate(pairs)]
     found = sorted(set(kinds), key=lambda kind: (len(kind), kind))
     return [
-        Row(name=f"{whole.name}, {key} {kind}", scores=tuple(_part(one, kinds, kind) for one in whole.scores))
+        Row(name=f"{whole.name}, {key} {kind}", scores=tuple(_part(one, kinds, kind, groups) for one in whole.scores))
         for kind in found
     ]
+
+
+def group_of(pair: Pair, place: int) -> tuple[str, object]:
+    """Return the group that a pair belongs to, as the first of `GROUPS` in its extra tells, else its own place."""
+    told = {key: json.dumps(pair.extra[key], sort_keys=True) for key in GROUPS if pair.extra.get(key) not in (None, "")}
+    return next(iter(told.items()), ("pair", place))
 
 
 def score(metric: Metric, decoded: Sequence[tuple[Tensor, Tensor]]) -> Score:
@@ -104,9 +116,10 @@ def _none(rule: Rule) -> Score:
     return Score(metric=rule.__name__, aim=metrics.aim(rule))
 
 
-def _part(whole: Score, kinds: Sequence[str], kind: str) -> Score:
+def _part(whole: Score, kinds: Sequence[str], kind: str, groups: Sequence[Hashable]) -> Score:
     """Return the score of the pictures of one kind; a distance of sets is not taken apart."""
-    values = [value for value, one in zip(whole.values, kinds, strict=True) if one == kind] if whole.values else []
-    if not values:
+    places = [place for place, one in enumerate(kinds) if one == kind] if whole.values else []
+    if not places:
         return Score(metric=whole.metric, aim=whole.aim, mean=nan)
-    return Score.of(whole.metric, whole.aim, values)
+    part = Score.of(whole.metric, whole.aim, [whole.values[place] for place in places])
+    return part.over([groups[place] for place in places])
