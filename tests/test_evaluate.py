@@ -192,7 +192,7 @@ def test_the_report_reads_as_table_and_as_json() -> None:
     assert lines[0].startswith("t: 2 pairs, 2 steps, guidance 1.5, seed 0, ")
     assert lines[2].split("|")[2].strip() == "psnr ↑"
     assert len({len(line) for line in lines[2:-1]}) == 1, "columns line up"
-    assert lines[-1] == "Of 2 alone, the true intervals are wider than these."
+    assert lines[-1] == "Over so few (2) the true intervals are wider than these."
     facts = json.loads(report.to_json())
     assert facts["rows"][0]["name"] == "painted"
     assert facts["rows"][0]["scores"][1]["mean"] is None
@@ -227,8 +227,8 @@ def test_pairs_of_one_person_are_drawn_together() -> None:
     assert report.grouped(["final"] * 16) == report, "what all share tells nothing apart"
     assert "t: 16 pairs in 4 groups, 1 steps" in grouped.to_markdown()
     assert "rmse: 15 of the 16 pairs can tell" in grouped.to_markdown()
-    assert "Of 4 alone, the true intervals are wider than these." in grouped.to_markdown()
-    assert "alone" not in report.to_markdown()
+    assert "Over so few (4) the true intervals are wider than these." in grouped.to_markdown()
+    assert "so few" not in report.to_markdown()
     pairs = [
         Pair(reference=torch.zeros(3, 8, 8), target=torch.zeros(3, 8, 8), extra=extra) for extra in ({"room": 3}, {})
     ]

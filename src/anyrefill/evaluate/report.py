@@ -161,7 +161,7 @@ class Report:
             if 0 < told < len(score.values):
                 notes[f"{score.metric}: {told} of the {self.count} pairs can tell (row {self.rows[0].name})."] = None
         if (few := self.shown or self.count) < FEW:
-            notes[f"Of {few} alone, the true intervals are wider than these."] = None
+            notes[f"Over so few ({few}) the true intervals are wider than these."] = None
         return "\n".join([heading, "", table([head, *body]), *notes])
 
     def to_json(self) -> str:
