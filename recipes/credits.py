@@ -6,6 +6,7 @@ A render's facts.json names its furniture and the photographs behind people and 
 are. Which renders a picture shows is found by their pixels.
 """
 
+import argparse
 import hashlib
 import json
 import re
@@ -246,6 +247,7 @@ def _of_words() -> Iterator[tuple[str, list[Pair]]]:
 
 def main() -> None:
     """Write both pages."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter).parse_args()
     known = read_renders()
     if not known.named:
         raise SystemExit(f"Nothing is rendered in {RENDERS}: see docs/data.md, set up.")

@@ -53,12 +53,11 @@ def chosen(task: str, count: int) -> list[Pair]:
     return list(found.values())
 
 
-def write(task: str, pairs: list[Pair], folder: Path) -> None:
+def write(task: str, pairs: list[Pair], folder: Path, known: credits.Renders) -> None:
     """Write a task's pairs in the place of earlier ones."""
     shutil.rmtree(folder, ignore_errors=True)
     with whole_folder(folder, "pairs") as part:
         part.mkdir(parents=True)
-        known = credits.read_renders()
         lines = [
             json.dumps({**facts(pair, known), **save(number, pair, part)}, ensure_ascii=False)
             for number, pair in enumerate(pairs, start=1)
@@ -93,10 +92,11 @@ def main() -> None:
     parser.add_argument("--task", choices=TASKS, action="append")
     parser.add_argument("--count", type=int, default=4)
     args = parser.parse_args()
+    known = credits.read_renders()
     for task in args.task or TASKS:
         pairs = chosen(task, args.count)
         if pairs:
-            write(task, pairs, credits.BUNDLED / task)
+            write(task, pairs, credits.BUNDLED / task, known)
         else:
             print(f"{task}: nothing is rendered yet")
     write_text(credits.BUNDLED / credits.CREDITS, credits.bundled())

@@ -72,6 +72,7 @@ def commands(hours_decoder: float, hours_transformer: float, hours_aligned: floa
         {python}.micro.pack --transformer {aligned}
         {python}.micro.adapters
         {python}.results --redo all
+        {python}.credits
     """
     return [shlex.split(line) for line in lines.strip().splitlines()]
 

@@ -19,10 +19,10 @@ from anyrefill.painter.asking import ask, ask_in_box
 from anyrefill.painter.box import BoxLike
 from anyrefill.painter.fitting import OutSize, Way
 from anyrefill.painter.records import Asked, Request, Sampler, Stage
-from anyrefill.painter.running import means, running
+from anyrefill.painter.running import running
 from anyrefill.painter.turns import fulfilling_in_turn, own_words, painting_in_turn
 from anyrefill.painter.witness import Witness, WitnessScore
-from anyrefill.pairs import Pair, mirrored
+from anyrefill.pairs import Pair, means, mirrored
 from anyrefill.sample import sheets
 from anyrefill.tasks import Finish, Task, as_painted
 from anyrefill.types import Panel, Size

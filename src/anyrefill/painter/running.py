@@ -10,12 +10,13 @@ from anyrefill.backbone import Backbone
 from anyrefill.canvas import Canvas, pasted
 from anyrefill.painter.records import Request, Sampler, Stage
 from anyrefill.painter.witness import WitnessScore, reference_errors
+from anyrefill.pairs import means
 from anyrefill.repair import fit_repair, ring
 from anyrefill.sample import Large, large_sheet, sheets
 from anyrefill.tasks import Finish
 from anyrefill.types import Panel, Sheet, SheetMask, Tokens
 
-__all__ = ["means", "running"]
+__all__ = ["running"]
 
 TOGETHER = 8
 """Canvases that go through the backbone together."""
@@ -70,16 +71,6 @@ def running(
             notes += [note] if note and note not in notes else []
             finished.append(pasted(finish(request.beside, request.frame.back(panel)), request.kept, request.mask))
         yield replace(stage, panels=tuple(finished), notes=tuple(notes))
-
-
-def means(panels: Sequence[Panel], count: int) -> list[Panel]:
-    """Return so many panels: these, or each one's mean with the one of its mirror image that lies as far behind them.
-
-    Known as geometric self-ensemble: Lim et al. 2017, Enhanced Deep Residual Networks for Super-Resolution, 3.3.
-    """
-    if len(panels) == count:
-        return list(panels)
-    return [(panel + image.flip(-1)) / 2 for panel, image in zip(panels[:count], panels[count:], strict=True)]
 
 
 def _drawn(

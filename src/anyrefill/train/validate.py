@@ -13,7 +13,7 @@ from anyrefill.backbone import Condition, MaskRule, Text
 from anyrefill.backbone.fill import FluxFill
 from anyrefill.backbone.latents import pack
 from anyrefill.canvas import Canvas
-from anyrefill.pairs import PairFolder, mirrored
+from anyrefill.pairs import PairFolder, means, mirrored
 from anyrefill.sample import sample
 from anyrefill.tasks import Task
 from anyrefill.train.config import TrainConfig
@@ -40,7 +40,7 @@ def validation_loss(
     """
     looks = [(level, 1.0, 1 - config.quiet) for level in LEVELS] + [(1.0, 0.0, config.quiet * len(LEVELS))]
     total = weight = 0.0
-    for cache, (level, temperature, share) in product(caches, looks if config.quiet else looks[:-1]):
+    for cache, (level, temperature, share) in product(caches, [look for look in looks if look[2] > 0]):
         for start in range(0, len(cache), at_once):
             batch = _fixed(cache, config, range(start, min(start + at_once, len(cache))), level, temperature)
             weighs = weight_of(batch, config.region)
@@ -92,8 +92,7 @@ def sample_sheet(
             )[0]
             for view in ([pair, mirrored(pair)] if config.mirrored_paint else [pair])
         ]
-        mean = (painted[0] + painted[-1].flip(-1)) / 2 if config.mirrored_paint else painted[0]
-        rows.append([*pair.references[::-1], mean, pair.target])
+        rows.append([*pair.references[::-1], *means(painted, 1), pair.target])
     return images.contact_sheet(rows, (*more, "reference", "painted", "target"))
 
 
